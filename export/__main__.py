@@ -1,0 +1,96 @@
+"""Fill model_repository/ once: download or find weights, export, verify against the original library, install.
+
+Run it in the export environment (`make export` does): .venv-export/bin/python -m export
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from export import run, wanted, weights
+from export.download import Downloader
+from kizu_fast.errors import ConfigError
+from kizu_fast.settings import Settings, load_settings
+
+EXAMPLES = """examples:
+  python -m export                               the models that CLIP_MODEL, CLIP_PRETRAINED and YOLO_SIZE name, official weights
+  python -m export --weights ~/weights           from a folder: yolov8m.pt, open_clip/ViT-B-32_openai.pt (.safetensors, .bin)
+  python -m export --weights random              untrained, to try the pipeline: `random` is in the names, results mean nothing
+  python -m export --models yolov8n,yolov8x      some YOLOv8 sizes
+  python -m export --models ViT-L-14/openai      both towers of another open_clip model
+
+Nothing is done for a model when weights, code and packages are those it was exported with. A failed check against the
+original library installs nothing. Exit codes: 0 all models are there, 1 one is missing (a line says why and what to do), 2 usage.
+How well the exports agree with the originals on your own pictures: python -m export.fidelity --help
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point of `python -m export`."""
+    options = _parser().parse_args(arguments)
+    try:
+        _refuse_later_issues(options)
+        settings = load_settings()
+        source = _source(options.weights)
+        models = _models(options.models, settings, random=source == weights.RANDOM)
+        job = run.Job(options.repository or settings.model_repository, settings.model_cache_dir, source, Downloader(), _say)
+        outcome = run.export(models, job)
+    except ConfigError as error:
+        _say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        _say("interrupted; what was installed before is still there")
+        return 130
+    _report(outcome, as_json=options.json)
+    return 1 if outcome.failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", metavar="A,B", help="which: clip, yolo, yolov8n, MODEL/TAG of open_clip or a folder's name; default: those of the settings")
+    parser.add_argument("--target", choices=("onnx", "tensorrt", "openvino"), default="onnx")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
+    parser.add_argument("--weights", metavar="DIR|official|random", help="default: trained weights that are installed already, else official")
+    parser.add_argument("--repository", type=Path, metavar="DIR", help="default: KIZU_MODEL_REPOSITORY, else ./model_repository")
+    parser.add_argument("--json", action="store_true", help='print {"models": [manifest, ...], "failed": [{"name", "reason"}, ...]}')
+    return parser
+
+
+def _refuse_later_issues(options: argparse.Namespace) -> None:
+    if options.target != "onnx":
+        raise ConfigError(f"--target {options.target} is not built yet; this version exports onnx, which every backend here loads")
+    if options.precision != "fp32":
+        raise ConfigError(f"--precision {options.precision} is not built yet; this version exports fp32")
+
+
+def _source(word: str | None) -> str | Path | None:
+    return word if word in (None, weights.OFFICIAL, weights.RANDOM) else Path(word).expanduser().resolve()
+
+
+def _models(words: str | None, settings: Settings, *, random: bool) -> list[wanted.Wanted]:
+    standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size, random=random)
+    if words is None:
+        return standard
+    return wanted.chosen([word.strip() for word in words.split(",") if word.strip()], standard, random=random)
+
+
+def _report(outcome: run.Outcome, *, as_json: bool) -> None:
+    for name, reason in outcome.failures.items():
+        _say(reason if reason.startswith(name) else f"{name}: {reason}")
+    untrained = [name for name, manifest in outcome.manifests.items() if manifest["source"] == weights.RANDOM]
+    if untrained:
+        _say(f"{', '.join(untrained)}: weights are random, results mean nothing; for real ones run: python -m export --weights official (or DIR)")
+    if as_json:
+        failed = [{"name": name, "reason": reason} for name, reason in outcome.failures.items()]
+        sys.stdout.write(json.dumps({"models": list(outcome.manifests.values()), "failed": failed}) + "\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"export: {text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,121 @@
+"""A backend without model files: real decode and preprocessing, then unit vectors and boxes seeded by the tensor's bytes.
+
+The same picture always gets the same answer. Its models have names and a space of their own, so that nothing it made
+is ever mixed with real results.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kizu_fast import specs
+from kizu_fast.backends import Profile, Running
+from kizu_fast.errors import ConfigError, PermanentError, TransientError
+from kizu_fast.specs import DTYPES, Family, ModelSpec, Tensors, TensorSpec
+
+SPACE = "fake/p1"
+DIM = 512
+CONTEXT = 77
+LABELS = ("person", "bicycle", "car", "dog", "cat", "boat", "chair", "bird")
+
+IMAGE = specs.clip_image("fake-clip-image", side=224, dim=DIM, space=SPACE)
+TEXT = specs.clip_text("fake-clip-text", context=CONTEXT, dim=DIM, space=SPACE)
+OBJECTS = specs.yolo("fake-yolo", labels=LABELS)
+
+Fault = Callable[[ModelSpec, Tensors], Awaitable[None]]
+
+_MAX_OBJECTS = 5
+
+
+def tokenize(text: str) -> NDArray[np.int32]:
+    """UTF-8 bytes as token ids, int32 (CONTEXT,), cut and padded with 0."""
+    row = np.zeros(CONTEXT, np.int32)
+    raw = text.encode("utf-8", "surrogatepass")[:CONTEXT]
+    row[: len(raw)] = list(raw)
+    return row
+
+
+async def _no_fault(_spec: ModelSpec, _inputs: Tensors) -> None:
+    """Every batch succeeds."""
+
+
+class FakeBackend:
+    """Answers at once, or after delay_s of the loop's time. before(spec, inputs) runs first and may raise what a real backend would."""
+
+    def __init__(self, *, lanes: int = 2, max_batch: Mapping[Family, int] | None = None, delay_s: float = 0.0, before: Fault = _no_fault) -> None:
+        chosen = max_batch or {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1}
+        self.profile = Profile(lanes=lanes, max_batch=chosen, in_lanes=True)
+        self.batches: list[tuple[str, int]] = []  # (model, rows) of every execution, in order
+        self._delay_s, self._before = delay_s, before
+        self._loaded: set[str] = set()
+
+    async def load(self, spec: ModelSpec) -> None:
+        """Nothing to read: any spec will do."""
+        self._loaded.add(spec.name)
+
+    async def infer(self, spec: ModelSpec, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
+        """Raises PermanentError for inputs that no graph of that spec would take, TransientError for a model that was unloaded."""
+        if spec.name not in self._loaded:
+            raise TransientError(f"{spec.name}: not loaded")
+        rows = _rows(spec, inputs)
+        self.batches.append((spec.name, len(rows)))
+        await asyncio.sleep(self._delay_s)
+        await self._before(spec, inputs)
+        answers = [_answer(spec, row) for row in rows]
+        return {output.name: np.stack([answer[output.name] for answer in answers]) for output in spec.outputs}
+
+    async def unload(self, spec: ModelSpec) -> None:
+        """Unknown models are ignored."""
+        self._loaded.discard(spec.name)
+
+    async def close(self) -> None:
+        """Nothing to release."""
+        self._loaded.clear()
+
+    def describe(self, spec: ModelSpec) -> Running:
+        """Raises ConfigError if it is not loaded."""
+        if spec.name not in self._loaded:
+            raise ConfigError(f"{spec.name} is not loaded")
+        return Running(provider="fake", device="none", precision="none", threads=1)
+
+
+def _rows(spec: ModelSpec, inputs: Tensors) -> list[Tensors]:
+    sizes = {len(batch) for batch in inputs.values()}
+    if len(sizes) != 1 or 0 in sizes:
+        raise PermanentError(f"{spec.name}: a batch needs as many rows in every input, at least one")
+    rows: list[Tensors] = [{name: batch[i] for name, batch in inputs.items()} for i in range(sizes.pop())]
+    spec.check_row(rows[0])
+    return rows
+
+
+def _answer(spec: ModelSpec, row: Tensors) -> dict[str, NDArray[np.generic]]:
+    digest = blake2b(spec.name.encode(), digest_size=8)
+    for tensor in spec.inputs:
+        digest.update(np.ascontiguousarray(row[tensor.name]).tobytes())
+    rng = np.random.default_rng(int.from_bytes(digest.digest(), "big"))
+    if spec.family is Family.YOLO:
+        return _objects(spec, rng, row[spec.inputs[0].name].shape[:2])
+    return {output.name: _unit_vector(output, rng) for output in spec.outputs}
+
+
+def _unit_vector(output: TensorSpec, rng: np.random.Generator) -> NDArray[np.generic]:
+    values = rng.standard_normal(output.shape)
+    return (values / np.linalg.norm(values)).astype(DTYPES[output.dtype])
+
+
+def _objects(spec: ModelSpec, rng: np.random.Generator, size: tuple[int, ...]) -> dict[str, NDArray[np.generic]]:
+    """Up to _MAX_OBJECTS boxes of at least 8 pixels inside the tensor, best first; the other candidates have score 0."""
+    height, width = size
+    found = int(rng.integers(0, _MAX_OBJECTS + 1))
+    boxes = np.zeros((specs.YOLO_CANDIDATES, 4), np.float32)
+    corner = rng.uniform(0, 0.5, (found, 2)) * (width, height)
+    boxes[:found, :2] = corner
+    boxes[:found, 2:] = corner + 8 + rng.uniform(0, 0.4, (found, 2)) * (width, height)
+    scores = np.zeros(specs.YOLO_CANDIDATES, np.float32)
+    scores[:found] = np.sort(rng.uniform(0.3, 1, found))[::-1]
+    classes = np.zeros(specs.YOLO_CANDIDATES, np.int32)
+    classes[:found] = rng.integers(0, max(len(spec.labels), 1), found)
+    return {"boxes": boxes, "scores": scores, "classes": classes}

@@ -1,0 +1,121 @@
+"""The nouns of the project as frozen values. No behaviour beyond arithmetic on their own fields."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kizu_fast.errors import KizuError
+
+
+class Operation(StrEnum):
+    """What can be done to a photo. BUILT lists those that this version carries out."""
+
+    EMBEDDING = "embedding"
+    OBJECTS = "objects"
+    FACES = "faces"
+    OCR = "ocr"
+    DESCRIBE = "describe"
+
+
+BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS)
+
+LIBRARY_OWNER = UUID("00000000-0000-0000-0000-000000000001")
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFacts:
+    """What the header of a file says. None: not stated, or impossible.
+
+    width and height are pixels of the upright picture (EXIF orientation applied); orientation is EXIF's 1..8.
+    taken_at_local is wall-clock time without a zone; latitude and longitude are degrees north and east.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+    mime_type: str | None = None
+    taken_at_local: datetime | None = None
+    utc_offset_minutes: int | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    altitude_m: float | None = None
+    camera_make: str | None = None
+    camera_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded photo: upright RGB, possibly scaled down by the decoder.
+
+    width and height are those of the upright original: coordinates leave models/ in that frame.
+    """
+
+    pixels: NDArray[np.uint8]  # (h, w, 3) RGB, h <= height, w <= width
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A stored original. path is what os.fsencode gives, since a file name need not be text."""
+
+    id: UUID
+    user_id: UUID
+    path: bytes
+    byte_size: int | None = None
+    mtime_ns: int | None = None
+    sha256: bytes | None = None
+    width: int | None = None  # upright pixels, None while unknown
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One claimed row of the queue. lease_token fences every write: a stale one is refused by the database."""
+
+    id: UUID
+    asset: Asset
+    operations: tuple[str, ...]  # as asked for; may name operations that this version does not carry out
+    attempts: int
+    max_attempts: int
+    lease_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Objects of one photo, best first."""
+
+    boxes_xyxy: NDArray[np.float32]  # (N, 4) pixels of the upright original, x right, y down, half-open
+    scores: NDArray[np.float32]  # (N,) in [0, 1]
+    class_ids: NDArray[np.int64]  # (N,) index into the model's labels
+    labels: tuple[str, ...]  # N names
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A unit vector in a named space. Vectors of two spaces are never compared."""
+
+    space: str  # e.g. open_clip/ViT-B-32/openai/p1/40d36571
+    vector: NDArray[np.float32]  # (D,), L2 norm 1
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoResult:
+    """All that one attempt found out about one photo. Operations fail singly: failures holds their errors."""
+
+    facts: PhotoFacts | None
+    byte_size: int | None
+    mtime_ns: int | None
+    sha256: bytes | None
+    embedding: Embedding | None = None
+    objects: Detections | None = None
+    models: Mapping[Operation, str] = field(default_factory=dict)  # what ran, per operation that succeeded
+    failures: Mapping[str, KizuError] = field(default_factory=dict)  # by operation

@@ -1,0 +1,310 @@
+"""The engine: lanes + backend + batchers + models, opened and closed as one.
+
+The worker, the gateway, search and the benchmarks all see photos through this object; there is no second way.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from kizu_fast import imaging
+from kizu_fast.analysis import Analysis, Result, analyse
+from kizu_fast.backends import Backend, Running, fake
+from kizu_fast.backends.onnx import KINDS, OnnxBackend
+from kizu_fast.backends.repository import ModelRepository
+from kizu_fast.batching import Batcher, Slots
+from kizu_fast.builtin import ClipImage, ExportedModels, FakeModels, Stock, Yolo
+from kizu_fast.domain import BUILT, Embedding, Photo, PhotoFacts
+from kizu_fast.errors import ConfigError
+from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
+from kizu_fast.plan import plan
+from kizu_fast.registry import ModelType, Prepared, Registry
+from kizu_fast.specs import Family, ModelSpec, Tensors
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+STAGES = ("decode", "preprocess", "infer", "postprocess")
+SHORT_SIDE = 720  # pixels: the least that a scaled decode keeps (PERFORMANCE)
+_TYPES: Mapping[Family, ModelType] = {
+    Family.CLIP_IMAGE: ModelType.EMBEDDER,
+    Family.CLIP_TEXT: ModelType.TEXT_EMBEDDER,
+    Family.YOLO: ModelType.DETECTOR,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """The values that an engine needs, as the settings name them."""
+
+    model_repository: Path
+    backend: str = "cpu"
+    clip_model: str = "ViT-B-32"
+    clip_pretrained: str = "openai"
+    yolo_size: str = "m"
+    allow_random: bool = False
+    operations: tuple[str, ...] = BUILT  # their models are loaded and proved by open_engine
+    lanes: int | None = None  # None: one per core that this process may use
+    batch_size: int = 8  # no batch of any model is larger
+    min_score: float = 0.25
+    max_pixels: int = 128_000_000
+    max_file_bytes: int = 268_435_456
+    decode: str = "scaled"  # scaled | exact
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTime:
+    """What a model has cost so far. inferences: rows; executions: batches; seconds of execution."""
+
+    inferences: int = 0
+    executions: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Since the engine was opened. All four stages are always there."""
+
+    stages: Mapping[str, StageTime]
+    models: Mapping[str, ModelTime]
+
+
+@dataclass(slots=True)
+class _Serving:
+    batcher: Batcher
+    task: asyncio.Task[None]
+
+
+class Engine:
+    """Made by open_engine. Every method belongs to the loop that opened it; none blocks it."""
+
+    def __init__(self, config: EngineConfig, *, registry: Registry, backend: Backend, stock: Stock, lanes: Lanes) -> None:
+        self.registry = registry
+        self._config, self._backend, self._stock, self._lanes = config, backend, stock, lanes
+        self._slots: Slots = lanes.turns if backend.profile.in_lanes else Turns(backend.profile.lanes)
+        self._loaded: dict[tuple[str, str], Any] = {}  # (type, name) to a model whose spec the backend has proved
+        self._loading: dict[tuple[str, str], asyncio.Lock] = {}
+        self._serving: dict[tuple[str, tuple[int, int] | None], _Serving] = {}
+        self._times: dict[str, ModelTime] = {}
+        self._random: set[str] = set()
+
+    @property
+    def lanes(self) -> int:
+        """CPU threads that compute at once."""
+        return self._lanes.count
+
+    @property
+    def photos_wanted(self) -> int:
+        """Photos in flight that keep every lane busy and CLIP's batches full."""
+        lanes = self._lanes.count if self._backend.profile.in_lanes else self._backend.profile.lanes
+        return 2 * lanes * max(self._largest_batch(family) for family in Family)
+
+    @property
+    def space(self) -> str | None:
+        """The vector space in which photos are embedded. None when there is no embedder."""
+        try:
+            spec: ModelSpec = self.registry.get(ModelType.EMBEDDER).spec
+        except ConfigError:
+            return None
+        return spec.space
+
+    @property
+    def random_models(self) -> tuple[str, ...]:
+        """Loaded models with untrained weights: whatever they say is meaningless."""
+        return tuple(sorted(self._random))
+
+    async def decode(self, data: bytes) -> tuple[Photo, PhotoFacts]:
+        """Bytes to an upright RGB photo and what its header says. Raises ImageUnreadable, ImageTooLarge; messages name no file."""
+        config = self._config
+        short_side = SHORT_SIDE if config.decode == "scaled" else None
+        work = partial(imaging.decode, max_pixels=config.max_pixels, max_bytes=config.max_file_bytes, short_side=short_side)
+        return await self._lanes.run("decode", work, data)
+
+    async def analyse(self, photo: Photo, operations: Sequence[str]) -> Analysis:
+        """All operations on one photo. One that fails for good is in Analysis.failures; TransientError, Outage and ConfigError are raised."""
+        return await analyse(photo, plan(operations), self)
+
+    async def see(self, family: Family, photo: Photo) -> tuple[str, Result]:
+        """One photo through the default model of a family: preprocess, batch, infer, postprocess."""
+        model = await self._model(_TYPES[family])
+        prepared: Prepared[Result] = await self._lanes.run("preprocess", model.prepare, photo)
+        return model.spec.name, await self._answer(model.spec, prepared)
+
+    async def embed_text(self, text: str, *, space: str | None = None) -> Embedding:
+        """A text to a vector of the space (default: that of the configured text tower).
+
+        Raises ConfigError when no text tower of that space is there, TransientError or Outage of the backend.
+        """
+        model = await self._model(ModelType.TEXT_EMBEDDER, None if space is None else self._text_tower(space))
+        prepared: Prepared[Embedding] = await self._lanes.run_now("preprocess", model.prepare, text)
+        return await self._answer(model.spec, prepared)
+
+    async def load(self, kind: str, name: str | None = None) -> None:
+        """Load and prove a model now. Raises ConfigError."""
+        await self._model(kind, name)
+
+    async def unload(self, kind: str, name: str) -> None:
+        """Free a model's memory; photos that wait for it get BatcherStopped. The next use loads it again."""
+        model = self._loaded.pop((kind, name), None)
+        if model is not None:
+            stopping = [key for key in self._serving if key[0] == model.spec.name]
+            await self._stop([self._serving.pop(key) for key in stopping])
+            await self._backend.unload(model.spec)
+            self._random.discard(model.spec.name)
+        self.registry.unload(kind, name)
+
+    def running(self) -> Mapping[str, Running]:
+        """What really runs each loaded model, by its name."""
+        return {model.spec.name: self._backend.describe(model.spec) for model in self._loaded.values()}
+
+    def stats(self) -> EngineStats:
+        """Seconds and items per stage, rows and batches per model."""
+        return EngineStats({stage: self._lanes.stages.get(stage, StageTime()) for stage in STAGES}, dict(self._times))
+
+    async def close(self) -> None:
+        """End batchers, backend and threads, in this order. Waiting photos get BatcherStopped."""
+        serving = list(self._serving.values())
+        self._serving.clear()
+        await self._stop(serving)
+        self._loaded.clear()
+        await self._backend.close()
+        self.registry.unload_all()
+        await self._lanes.close()
+
+    async def _model(self, kind: str, name: str | None = None) -> Any:  # a PhotoModel or a TextModel, by its type
+        key = (kind, self.registry.default(kind) if name is None else name)
+        if key in self._loaded:
+            return self._loaded[key]
+        async with self._loading.setdefault(key, asyncio.Lock()):
+            if key not in self._loaded:
+                model = await asyncio.to_thread(self.registry.get, *key)
+                await self._backend.load(model.spec)
+                if self._stock.is_random(model.spec.name):
+                    self._random.add(model.spec.name)
+                self._loaded[key] = model
+        return self._loaded[key]
+
+    async def _answer(self, spec: ModelSpec, prepared: Prepared[T]) -> T:
+        outputs = await self._batcher(spec, prepared.bucket).submit(prepared.tensors)
+        return await self._lanes.run_now("postprocess", prepared.finish, outputs)
+
+    def _batcher(self, spec: ModelSpec, bucket: tuple[int, int] | None) -> Batcher:
+        """The batcher of one model and shape. One that died of a bug is replaced: the next photo may well be another matter."""
+        serving = self._serving.get((spec.name, bucket))
+        if serving is None or serving.batcher.stopped:
+            shaped = spec if bucket is None else spec.at(bucket)
+            largest = min(self._largest_batch(spec.family), spec.max_batch)
+            batcher = Batcher(shaped, self._infer, max_batch=largest, max_delay_s=spec.max_delay_us / 1e6, slots=self._slots)
+            task = asyncio.get_running_loop().create_task(batcher.run(), name=f"batches of {spec.name} {bucket or ''}")
+            task.add_done_callback(partial(_report_death, spec.name))
+            serving = self._serving[spec.name, bucket] = _Serving(batcher, task)
+        return serving.batcher
+
+    async def _infer(self, spec: ModelSpec, inputs: Tensors) -> Tensors:
+        started = time.perf_counter()
+        outputs = await self._backend.infer(spec, inputs)
+        seconds, rows = time.perf_counter() - started, len(inputs[spec.inputs[0].name])
+        self._lanes.note("infer", seconds, rows)
+        before = self._times.get(spec.name, ModelTime())
+        self._times[spec.name] = ModelTime(before.inferences + rows, before.executions + 1, before.seconds + seconds)
+        return outputs
+
+    def _largest_batch(self, family: Family) -> int:
+        return max(1, min(self._backend.profile.max_batch.get(family, 1), self._config.batch_size))
+
+    def _text_tower(self, space: str) -> str:
+        """The name of the text tower of a space, registered if it was not. Raises ConfigError."""
+        name = self.registry.default(ModelType.TEXT_EMBEDDER)
+        with suppress(ConfigError):
+            if self.registry.get(ModelType.TEXT_EMBEDDER).spec.space == space:
+                return name
+        found = self._stock.text_tower(space)
+        if found not in self.registry.available()[ModelType.TEXT_EMBEDDER]:
+            self.registry.register(ModelType.TEXT_EMBEDDER, found, partial(self._stock.text, found))
+        return found
+
+    @staticmethod
+    async def _stop(serving: Sequence[_Serving]) -> None:
+        for one in serving:
+            one.task.cancel()
+        await asyncio.gather(*(one.task for one in serving), return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_engine(config: EngineConfig, *, registry: Registry | None = None, backend: Backend | None = None) -> AsyncIterator[Engine]:
+    """Open the engine with the models of config.operations loaded and proved; everything ends with the block.
+
+    registry may hold models of the caller's own: its defaults are kept. backend replaces the configured one (tests).
+    Raises ConfigError in one line: a missing model, random weights that were not allowed, a backend that is not there.
+    """
+    if config.decode not in ("scaled", "exact"):
+        raise ConfigError(f"KIZU_DECODE is {config.decode!r}; it may be scaled or exact")
+    stock = _stock(config)
+    registry = Registry() if registry is None else registry
+    register_models(registry, stock, min_score=config.min_score)
+    wanted = [_TYPES[step.family] for step in plan(config.operations).steps]
+    stock.require([registry.default(kind) for kind in wanted if registry.default(kind) in stock.names()])
+    lanes = Lanes(config.lanes or available_cores())
+    try:
+        engine = Engine(config, registry=registry, backend=backend or _backend(config, lanes), stock=stock, lanes=lanes)
+    except ConfigError:
+        await lanes.close()
+        raise
+    try:
+        await _load_all(engine, wanted)
+        yield engine
+    finally:
+        await engine.close()
+
+
+def register_models(registry: Registry, stock: Stock, *, min_score: float) -> None:
+    """The built-in models. A new one takes a module of its own and a line here (docs/adding-a-model.md)."""
+    image, text, objects = stock.names()
+    table: Sequence[tuple[ModelType, str, Callable[[], object]]] = (
+        (ModelType.EMBEDDER, image, lambda: ClipImage(stock.spec(image))),
+        (ModelType.TEXT_EMBEDDER, text, lambda: stock.text(text)),
+        (ModelType.DETECTOR, objects, lambda: Yolo(stock.spec(objects), min_score=min_score)),
+    )
+    known = registry.available()
+    for kind, name, factory in table:
+        if name not in known.get(kind, ()):
+            registry.register(kind, name, factory)  # the first of its type is the default: a caller's own stays it
+
+
+async def _load_all(engine: Engine, kinds: Sequence[ModelType]) -> None:
+    """All at once, each in its own thread: the sessions of CLIP and YOLOv8m open in the time of the slower one."""
+    results = await asyncio.gather(*(engine.load(kind) for kind in kinds), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _stock(config: EngineConfig) -> Stock:
+    if config.backend == "fake":
+        return FakeModels()
+    repository = ModelRepository(config.model_repository)
+    return ExportedModels(
+        repository, clip_model=config.clip_model, clip_pretrained=config.clip_pretrained, yolo_size=config.yolo_size, allow_random=config.allow_random
+    )
+
+
+def _backend(config: EngineConfig, lanes: Lanes) -> Backend:
+    if config.backend == "fake":
+        return fake.FakeBackend(lanes=lanes.count)
+    if config.backend in KINDS:
+        return OnnxBackend(ModelRepository(config.model_repository), kind=config.backend, lanes=lanes.count, executor=lanes.executor)
+    raise ConfigError(f"backend {config.backend} comes with a later version; this one runs {', '.join(KINDS)}, fake: set KIZU_BACKEND=cpu")
+
+
+def _report_death(model: str, task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.error("a batcher died of a bug and is replaced", model=model, error=repr(error), exc_info=error)

@@ -1,0 +1,181 @@
+"""Results as rows: what is checked before anything is sent, and the values that go into each table. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kizu_fast.domain import BUILT, Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
+from kizu_fast.errors import ImageTooLarge, KizuError, PermanentError
+from kizu_fast.store import UNRUN, reason_of, storable
+from kizu_fast.store.fractions import to_fractions
+
+UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRow:
+    """A row of detected_objects. bbox is x, y, w, h in fractions of the upright picture."""
+
+    model: str
+    class_id: int
+    label: str
+    confidence: float
+    bbox: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """A row of asset_operations."""
+
+    operation: str
+    model: str
+    outcome: str  # done | failed
+    items: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRows:
+    """All that one job writes. objects is None when that operation has no result: what is stored then stays."""
+
+    job: Job
+    result: PhotoResult
+    objects: tuple[ObjectRow, ...] | None
+    outcomes: tuple[OutcomeRow, ...]
+
+    @property
+    def embedding(self) -> Embedding | None:
+        return self.result.embedding
+
+    @property
+    def failure(self) -> KizuError | None:
+        return failure_of(self.result.failures)
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """For processing_queue.result: counts and models only, since every update of the row copies it."""
+        return {row.operation: {"model": row.model, "items": row.items} for row in self.outcomes if row.outcome == "done"}
+
+
+def rows_of(job: Job, result: PhotoResult) -> ResultRows:
+    """Raises PermanentError, naming the photo, for values that the database must never hold."""
+    if result.embedding is not None:
+        check_unit(result.embedding.vector, f"the embedding of {name_of(job)}")
+    objects = None if result.objects is None else object_rows(job, result)
+    return ResultRows(job, result, objects, outcome_rows(result))
+
+
+def check_unit(vector: NDArray[np.float32], what: str) -> None:
+    """Raises PermanentError unless vector is finite and of length 1: cosine distance of anything else is silently wrong."""
+    if vector.ndim != 1 or not np.isfinite(vector).all():
+        raise PermanentError(f"{what} is not a vector of finite numbers")
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if abs(norm - 1) >= UNIT_TOLERANCE:
+        raise PermanentError(f"{what} has length {norm:.4f} instead of 1")
+
+
+def object_rows(job: Job, result: PhotoResult) -> tuple[ObjectRow, ...]:
+    """Detections in the frame of the database. Raises PermanentError for boxes that are no numbers or a photo of unknown size."""
+    found: Detections = result.objects or Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64), ())
+    width, height = upright_size(job, result.facts)
+    if not (np.isfinite(found.boxes_xyxy).all() and np.isfinite(found.scores).all()):
+        raise PermanentError(f"the objects of {name_of(job)} hold numbers that are not finite")
+    if len(found) and (width <= 0 or height <= 0):
+        raise PermanentError(f"the size of {name_of(job)} is unknown, its boxes have no frame")
+    boxes = to_fractions(found.boxes_xyxy, max(width, 1), max(height, 1)).tolist()
+    model = storable(result.models.get(Operation.OBJECTS, UNRUN))
+    return tuple(
+        ObjectRow(model, int(class_id), storable(label), float(score), (box[0], box[1], box[2], box[3]))
+        for box, score, class_id, label in zip(boxes, found.scores, found.class_ids, found.labels, strict=True)
+    )
+
+
+def upright_size(job: Job, facts: PhotoFacts | None) -> tuple[int, int]:
+    """Width and height of the upright picture, (0, 0) if nobody knows."""
+    if facts is not None:
+        return facts.width, facts.height
+    return job.asset.width or 0, job.asset.height or 0
+
+
+def outcome_rows(result: PhotoResult) -> tuple[OutcomeRow, ...]:
+    """One per operation that ended. An operation that this version lacks, or a cap, may end differently tomorrow: no outcome."""
+    items = {Operation.OBJECTS: len(result.objects or ()), Operation.EMBEDDING: 1}
+    models = {**result.models, **({} if result.embedding is None else {Operation.EMBEDDING: result.embedding.space})}
+    done = [OutcomeRow(str(operation), storable(model), "done", items.get(operation, 0)) for operation, model in models.items()]
+    failed = [
+        OutcomeRow(operation, UNRUN, "failed", error=reason_of(error))
+        for operation, error in result.failures.items()
+        if operation in BUILT and isinstance(error, PermanentError) and not isinstance(error, ImageTooLarge)
+    ]
+    return (*done, *failed)
+
+
+def failure_of(failures: Mapping[str, KizuError]) -> KizuError | None:
+    """One error for the job, naming each operation that failed; None when all succeeded. Its class is that of the first."""
+    if not failures:
+        return None
+    reason = "; ".join(f"{operation}: {reason_of(error)}" for operation, error in failures.items())
+    first = next(iter(failures.values()))
+    return PermanentError(reason) if isinstance(first, PermanentError) else type(first)(reason)
+
+
+def name_of(job: Job) -> str:
+    """The photo's file, or the asset when it has none, for messages."""
+    return shown(job.asset.path) if job.asset.path else f"asset {job.asset.id}"
+
+
+def shown(path: bytes) -> str:
+    """A path as text that every table and terminal takes; bytes that are no UTF-8 as backslash escapes."""
+    return storable(path.decode("utf-8", "backslashreplace"))
+
+
+def facts_record(facts: PhotoFacts | None) -> dict[str, object]:
+    """The JSON record that update_assets.sql and insert_assets.sql read; without facts only has_facts."""
+    if facts is None:
+        return {"has_facts": False}
+    return {
+        "has_facts": True,
+        "width": facts.width,
+        "height": facts.height,
+        "orientation": facts.orientation,
+        "mime_type": facts.mime_type,
+        "taken_at_local": None if facts.taken_at_local is None else facts.taken_at_local.replace(tzinfo=None).isoformat(),
+        "utc_offset_minutes": None if facts.taken_at_local is None else facts.utc_offset_minutes,
+        "taken_at_source": taken_at_source(facts),
+        "latitude": facts.latitude,
+        "longitude": facts.longitude,
+        "altitude_m": facts.altitude_m,
+        "camera_make": None if facts.camera_make is None else storable(facts.camera_make),
+        "camera_model": None if facts.camera_model is None else storable(facts.camera_model),
+    }
+
+
+def taken_at_source(facts: PhotoFacts) -> str | None:
+    if facts.taken_at_local is None:
+        return None
+    return "exif_naive" if facts.utc_offset_minutes is None else "exif_offset"
+
+
+def asset_record(asset_id: UUID, facts: PhotoFacts | None, byte_size: int | None, sha256: bytes | None) -> dict[str, object]:
+    """facts_record with the asset's key and what the file itself says."""
+    return {"id": str(asset_id), **facts_record(facts), "byte_size": byte_size, "sha256": None if sha256 is None else sha256.hex()}
+
+
+def as_json(records: Sequence[Mapping[str, object]]) -> str:
+    """For parameters that are read by jsonb_to_recordset."""
+    return json.dumps(list(records))
+
+
+def wall_time(taken_at_local: datetime | None, utc_offset_minutes: int | None) -> str | None:
+    """EXIF wall time in ISO 8601, with the offset if one is known."""
+    if taken_at_local is None:
+        return None
+    if utc_offset_minutes is None:
+        return taken_at_local.isoformat()
+    zone = UTC if utc_offset_minutes == 0 else timezone(timedelta(minutes=utc_offset_minutes))
+    return taken_at_local.replace(tzinfo=zone).isoformat()

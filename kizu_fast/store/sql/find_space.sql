@@ -1,0 +1,2 @@
+-- Spaces.ensure_space. Unique index on name.
+select id, kind, dim from embedding_models where name = $1

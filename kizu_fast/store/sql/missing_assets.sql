@@ -1,0 +1,8 @@
+-- Queue.queue_missing. assets by primary key in order of id, asset_operations by primary key, processing_queue_asset for what is under way.
+select a.id from assets a
+ where ($1::uuid is null or a.user_id = $1) and a.deleted_at is null
+   and not exists (select from asset_operations o
+                    where o.asset_id = a.id and o.operation = $2 and (o.model = $3 or (o.model = $4 and o.outcome = 'failed')))
+   and not exists (select from processing_queue q where q.asset_id = a.id and q.status in ('pending', 'processing') and $2 = any(q.operations))
+ order by a.id
+ limit $5

@@ -1,0 +1,2 @@
+-- pool.reopen, listen: does the database answer?
+select 1

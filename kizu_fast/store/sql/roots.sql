@@ -1,0 +1,2 @@
+-- Assets.roots. A handful of rows.
+select path from library_roots order by path

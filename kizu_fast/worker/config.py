@@ -1,0 +1,22 @@
+"""From settings to the single values that the layers below take."""
+
+from kizu_fast.engine import EngineConfig
+from kizu_fast.settings import Settings
+
+
+def engine_config(settings: Settings, operations: tuple[str, ...]) -> EngineConfig:
+    """The values that an engine needs, out of the settings."""
+    return EngineConfig(
+        model_repository=settings.model_repository,
+        backend=settings.backend,
+        clip_model=settings.clip_model,
+        clip_pretrained=settings.clip_pretrained,
+        yolo_size=settings.yolo_size,
+        allow_random=settings.allow_random,
+        operations=operations,
+        batch_size=settings.batch_size,
+        min_score=settings.object_min_score,
+        max_pixels=settings.max_pixels,
+        max_file_bytes=settings.max_file_bytes,
+        decode=settings.decode,
+    )

@@ -1,0 +1,124 @@
+"""One worker's life: open the library and the engine, work, report, close. Composition only; the loop is in loop.py."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from kizu_fast.budget import ByteBudget
+from kizu_fast.domain import Job
+from kizu_fast.engine import Engine, open_engine
+from kizu_fast.errors import DatabaseUnavailable
+from kizu_fast.settings import Settings
+from kizu_fast.store.library import Library, open_library
+from kizu_fast.store.listen import Wakeup
+from kizu_fast.worker.config import engine_config
+from kizu_fast.worker.loop import OnSettled, Worker, WorkerOptions
+from kizu_fast.worker.photo import PhotoProcess
+from kizu_fast.worker.progress import ProgressView
+from kizu_fast.worker.report import Tally, report, write_whole
+from kizu_fast.worker.roots import LibraryRoots
+from kizu_fast.worker.settling import Ending, Failed
+from kizu_fast.worker.spaces import SpaceKeeper
+
+log = structlog.get_logger()
+
+BYTES_IN_FLIGHT = 384_000_000  # files and decoded pixels of all photos at once; a larger one passes alone
+_LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRequest:
+    """What the command line asked for."""
+
+    settings: Settings
+    worker_id: str
+    poll_s: float
+    drain: bool
+    operations: tuple[str, ...] | None
+    report: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Jobs that this worker ended."""
+
+    completed: int
+    failed: int
+
+
+@asynccontextmanager
+async def library_of(settings: Settings) -> AsyncIterator[Library]:
+    """The library that the settings name."""
+    url = settings.database_url.get_secret_value() if settings.database_url else None
+    async with open_library(url, settings.data_dir, settings.pg_user, settings.db_pooler) as library:
+        yield library
+
+
+async def work(request: WorkerRequest, stop: asyncio.Event) -> Outcome:
+    """Until stop is set, or the queue is drained. Raises ConfigError when the process cannot do its job at all."""
+    settings, tally = request.settings, Tally()
+    async with library_of(settings) as library, open_engine(engine_config(settings, tuple(request.operations or settings.operations))) as engine:
+        say_random(engine)
+        keeper = SpaceKeeper(library.spaces, library.queue, engine.space)
+        if engine.space is not None:
+            await keeper.prepare()
+        await _work(request, library, engine, keeper, tally, stop)
+        document = report(tally, engine.stats())
+    if request.report is not None:
+        write_whole(request.report, document)
+    log.info("done", completed=tally.completed, failed=tally.failed, retried=tally.retried, photos_per_second=document["photos_per_second"])
+    return Outcome(tally.completed, tally.failed)
+
+
+async def _work(request: WorkerRequest, library: Library, engine: Engine, keeper: SpaceKeeper, tally: Tally, stop: asyncio.Event) -> None:
+    settings = request.settings
+    roots = LibraryRoots(settings.library_roots, library.assets)
+    process = PhotoProcess(engine, roots, ByteBudget(BYTES_IN_FLIGHT), settings.max_file_bytes, tally)
+    options = WorkerOptions(
+        worker_id=request.worker_id,
+        slots=engine.photos_wanted,
+        lease_s=settings.lease_s,
+        poll_s=request.poll_s,
+        drain=request.drain,
+        operations=request.operations,
+    )
+    wakeup = Wakeup(library.database)
+    with ProgressView(tally) as view:
+        worker = Worker((library.queue, library.results), process, wakeup.event, options, tally, _say_failure(view))
+        async with asyncio.TaskGroup() as tasks:
+            services = [tasks.create_task(service) for service in (_look(view, library, request.operations), keeper.run(), wakeup.run())]
+            try:
+                await worker.run(stop)
+            finally:
+                for service in services:
+                    service.cancel()
+    with suppress(DatabaseUnavailable):
+        await keeper.switch()
+
+
+async def _look(view: ProgressView, library: Library, operations: tuple[str, ...] | None) -> None:
+    """Tell the progress view how much is left, now and then. Only a hint: an outage is the loop's business."""
+    while True:
+        left = None
+        with suppress(DatabaseUnavailable):
+            left = await library.queue.unfinished(operations)
+        view.update(left)
+        await asyncio.sleep(_LOOK_S)
+
+
+def _say_failure(view: ProgressView) -> OnSettled:
+    def settled(_job: Job, status: str, ending: Ending) -> None:
+        if status in ("failed", "pending") and isinstance(ending, Failed):
+            view.print_above(f"{'failed' if status == 'failed' else 'will be tried again'}: {ending.error}")
+
+    return settled
+
+
+def say_random(engine: Engine) -> None:
+    """Once per process: results of random weights mean nothing, and the command that mends it."""
+    if engine.random_models:
+        log.warning("results are meaningless: random weights", models=" ".join(engine.random_models), fix="make export WEIGHTS=dir, or make export with internet")

@@ -1,0 +1,275 @@
+"""Photos in, searchable rows out, through the commands of the README."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from conftest import Line
+
+Painter = Callable[..., Path]
+
+
+def taken(line: Line) -> tuple[int, int, int, list[object]]:
+    """registered, known, queued, rejected of an ingest of the whole library."""
+    said = line.json("ingest", line.library)
+    return said["registered"], said["known"], said["queued"], said["rejected"]
+
+
+def test_photos_go_in_and_rows_come_out(line: Line) -> None:
+    assert taken(line) == (3, 0, 3, [])
+    report = line.drain()
+    assert (report["completed"], report["failed"], report["retried"]) == (3, 0, 0)
+    assert {"fetch", "decode", "store"} <= set(report["stages"])
+    status = line.json("status")
+    assert status["queue"] == {"pending": 0, "processing": 0, "completed": 3, "failed": 0}
+    assert (status["assets"], status["embeddings"]) == (3, 3)
+
+
+def test_show_has_every_key_and_boxes_inside_the_picture(line: Line) -> None:
+    line.json("ingest", line.library)
+    line.drain()
+    shown = line.json("show", line.library / "1.jpg", "--vectors")
+    assert set(shown) == {"asset_id", "path", "width", "height", "orientation", "taken_at", "gps", "place", "job", "embedding", "objects", "faces", "texts", "caption"}
+    assert (shown["width"], shown["height"], shown["orientation"]) == (320, 240, 1)
+    assert shown["job"] == {"status": "completed", "attempts": 1, "error": None}
+    assert abs(np.linalg.norm(shown["embedding"]["vector"]) - 1) < 1e-2
+    assert shown["embedding"]["dim"] == len(shown["embedding"]["vector"])
+    for found in shown["objects"]:
+        x0, y0, x1, y1 = found["box"]
+        assert 0 <= x0 < x1 <= 320
+        assert 0 <= y0 < y1 <= 240
+    assert line.json("show", shown["asset_id"])["path"] == shown["path"]
+
+
+def test_a_search_answers_with_ranked_photos(line: Line) -> None:
+    line.json("ingest", line.library)
+    line.drain()
+    answer = line.json("search", "a dog on a beach", "--limit", 2)
+    assert answer["understood"] == {"semantic": "a dog on a beach", "objects": ["dog"]}
+    assert 1 <= len(answer["results"]) <= 2
+    assert set(answer["results"][0]) == {"asset_id", "path", "score", "taken_at", "objects", "faces", "text"}
+
+
+def test_a_search_before_any_photo_finds_nothing_and_is_no_error(line: Line) -> None:
+    assert line.json("search", "sunset")["results"] == []
+
+
+def test_the_same_folder_again_is_no_second_asset_and_no_second_job(line: Line) -> None:
+    line.json("ingest", line.library)
+    line.drain()
+    assert taken(line) == (0, 3, 0, [])
+    assert line.drain()["completed"] == 0
+
+
+def test_byte_identical_files_are_one_asset_found_by_any_of_their_paths(line: Line) -> None:
+    (line.library / "copy.jpg").write_bytes((line.library / "0.jpg").read_bytes())
+    assert line.json("ingest", line.library)["registered"] == 3
+    line.drain()
+    shown = {line.json("show", line.library / name)["asset_id"] for name in ("0.jpg", "copy.jpg")}
+    assert len(shown) == 1
+
+
+def test_a_moved_file_keeps_its_asset(line: Line) -> None:
+    line.json("ingest", line.library)
+    line.drain()
+    before = line.json("show", line.library / "0.jpg")["asset_id"]
+    (line.library / "sub").mkdir()
+    (line.library / "0.jpg").rename(line.library / "sub" / "moved.jpg")
+    assert taken(line) == (0, 3, 0, [])
+    after = line.json("show", line.library / "sub" / "moved.jpg")
+    assert after["asset_id"] == before
+    assert after["path"] == str(line.library / "sub" / "moved.jpg")
+
+
+def test_a_changed_file_is_queued_again_and_keeps_its_asset(line: Line, painter: Painter) -> None:
+    line.json("ingest", line.library)
+    line.drain()
+    before = line.json("show", line.library / "0.jpg", "--vectors")
+    painter(line.library / "0.jpg", 99, (200, 300))
+    assert line.json("ingest", line.library)["queued"] == 1
+    assert line.drain()["completed"] == 1
+    after = line.json("show", line.library / "0.jpg", "--vectors")
+    assert (after["asset_id"], after["width"], after["height"]) == (before["asset_id"], 200, 300)
+    assert after["embedding"]["vector"] != before["embedding"]["vector"]
+
+
+def test_a_file_that_changed_between_ingest_and_decode_is_taken_as_it_is_now(line: Line, painter: Painter) -> None:
+    line.json("ingest", line.library)
+    painter(line.library / "0.jpg", 98, (100, 50))
+    report = line.drain()
+    assert (report["completed"], report["failed"]) == (3, 0)
+    shown = line.json("show", line.library / "0.jpg")
+    assert (shown["width"], shown["height"]) == (100, 50)
+    assert line.json("ingest", line.library)["queued"] == 0
+
+
+def test_a_broken_file_fails_alone_with_one_line_that_names_it(line: Line) -> None:
+    (line.library / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no picture")
+    os.utime(line.library / "broken.jpg", (1_600_000_000, 1_600_000_000))
+    line.json("ingest", line.library)
+    report = line.drain()
+    assert (report["completed"], report["failed"]) == (3, 1)
+    job = line.json("show", line.library / "broken.jpg")["job"]
+    assert (job["status"], job["attempts"]) == ("failed", 1)
+    assert "broken.jpg" in job["error"]
+    assert "\n" not in job["error"]
+
+
+def test_strict_makes_failed_photos_an_error(line: Line) -> None:
+    (line.library / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbut no more")
+    os.utime(line.library / "broken.png", (1_600_000_000, 1_600_000_000))
+    line.json("ingest", line.library)
+    assert line.run("worker", "--drain", "--strict", check=False).returncode == 1
+
+
+def test_a_picture_over_the_pixel_cap_names_the_setting(line: Line) -> None:
+    line.json("ingest", line.library)
+    line.drain(KIZU_MAX_PIXELS="1000")
+    assert "KIZU_MAX_PIXELS" in line.json("show", line.library / "0.jpg")["job"]["error"]
+
+
+def test_a_deleted_file_is_reported_and_nothing_is_forgotten(line: Line) -> None:
+    line.json("ingest", line.library)
+    line.drain()
+    (line.library / "0.jpg").unlink()
+    again = line.run("ingest", line.library)
+    assert "1 known photos are not there now" in again.stderr
+    assert line.json("status")["assets"] == 3
+    assert line.json("show", line.library / "0.jpg")["embedding"] is not None
+
+
+def test_a_missing_folder_is_reported_not_taken_as_all_deleted(line: Line) -> None:
+    line.json("ingest", line.library)
+    line.library.rename(line.library.with_name("unplugged"))
+    again = line.run("ingest", line.library, check=False)
+    assert again.returncode == 1
+    assert str(line.library) in again.stderr
+    assert line.json("status")["assets"] == 3
+
+
+def test_forget_removes_a_photo_with_all_its_rows_and_no_file(line: Line) -> None:
+    line.json("ingest", line.library)
+    line.drain()
+    assert line.json("forget", line.library / "0.jpg")["assets"] == 1
+    status = line.json("status")
+    assert (status["assets"], status["embeddings"], status["queue"]["completed"]) == (2, 2, 2)
+    assert (line.library / "0.jpg").exists()
+    assert line.run("show", line.library / "0.jpg", check=False).returncode == 1
+    assert line.json("forget", line.library)["assets"] == 2
+    assert line.json("status")["objects"] == 0
+
+
+def test_users_do_not_see_each_others_photos(line: Line) -> None:
+    stranger = str(uuid.uuid4())
+    line.json("ingest", line.library)
+    line.drain()
+    assert line.json("status", "--user", stranger)["assets"] == 0
+    assert line.json("search", "sunset", "--user", stranger)["results"] == []
+    assert line.run("show", line.library / "0.jpg", "--user", stranger, check=False).returncode == 1
+    assert line.json("ingest", line.library, "--user", stranger)["registered"] == 3
+    assert line.json("status")["assets"] == 3
+
+
+def test_only_the_operations_asked_for_are_done_and_the_rest_comes_later(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "objects")
+    line.drain()
+    assert line.json("show", line.library / "0.jpg")["embedding"] is None
+    assert line.json("ingest", line.library)["queued"] == 3
+    line.drain()
+    assert line.json("show", line.library / "0.jpg")["embedding"] is not None
+
+
+def test_an_operation_that_is_not_built_fails_by_name_and_keeps_the_others(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "embedding,faces")
+    line.drain()
+    shown = line.json("show", line.library / "0.jpg")
+    assert shown["job"]["status"] == "failed"
+    assert "faces" in shown["job"]["error"]
+    assert shown["embedding"] is not None
+
+
+def test_the_contact_sheet_is_one_file_with_pictures_inside(line: Line) -> None:
+    line.json("ingest", line.library)
+    line.drain()
+    page = line.cwd / "found.html"
+    line.run("search", "<b>anything</b>", "--open", page)
+    text = page.read_text()
+    assert text.count("data:image/jpeg;base64,") == 3
+    assert "<b>anything" not in text
+    assert "http" not in text
+
+
+def test_a_file_name_that_is_no_utf8_goes_all_the_way(line: Line, painter: Painter) -> None:
+    odd = os.fsencode(line.library) + b"/caf\xe9 \xff.jpg"
+    painter(line.library / "x.jpg", 50).rename(os.fsdecode(odd))
+    assert line.json("ingest", line.library)["registered"] == 4
+    assert line.drain()["failed"] == 0
+    assert os.fsencode(json.loads(line.run("show", os.fsdecode(odd), "--json").stdout)["path"]) == odd
+
+
+def test_symlinks_that_lead_out_of_the_library_are_not_read(line: Line, painter: Painter, tmp_path: Path) -> None:
+    secret = painter(tmp_path / "private" / "secret.jpg", 77)
+    (line.library / "link.jpg").symlink_to(secret)
+    (line.library / "loop").symlink_to(line.library, target_is_directory=True)
+    said = line.json("ingest", line.library)
+    assert said["registered"] == 3
+    assert [Path(rejected["path"]).name for rejected in said["rejected"]] == ["link.jpg"]
+
+
+def test_without_a_library_root_the_ingested_folders_are_remembered(line: Line) -> None:
+    line.env.pop("LIBRARY_ROOT")
+    line.json("ingest", line.library)
+    report = line.drain()
+    assert (report["completed"], report["failed"]) == (3, 0)
+
+
+def test_unknown_photos_and_wrong_usage_have_their_exit_codes(line: Line) -> None:
+    assert line.run("show", "/nowhere/at/all.jpg", check=False).returncode == 1
+    assert line.run("search", check=False).returncode == 2
+    assert line.run("worker", "--backend", "abacus", check=False).returncode == 2
+    assert line.run("forget", check=False).returncode == 2
+    assert line.run("status", check=False, KIZU_BATCHSIZE="3").returncode == 1
+    assert line.run("status", check=False, DATABASE_URL="postgresql://x@127.0.0.1:1/y").returncode == 1
+
+
+def test_no_password_is_shown_when_a_database_cannot_be_reached(line: Line) -> None:
+    done = line.run("status", check=False, DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/y")
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "127.0.0.1" in done.stderr
+
+
+def test_every_command_has_help_with_an_example(line: Line) -> None:
+    for command in ("doctor", "ingest", "worker", "status", "show", "search", "forget", "models list", "db url", "db migrate"):
+        assert "xample" in line.run(*command.split(), "--help").stdout, command
+
+
+def test_doctor_proves_the_backend_by_an_inference(line: Line) -> None:
+    said = line.json("doctor")
+    assert said["ok"] is True
+    assert any(check["name"].startswith("model fake") for check in said["checks"])
+    assert all(set(check) == {"name", "ok", "detail", "fix"} for check in said["checks"])
+
+
+def test_doctor_names_what_is_missing_and_the_command_that_mends_it(line: Line, tmp_path: Path) -> None:
+    done = line.run("doctor", "--backend", "cpu", "--json", check=False, KIZU_MODEL_REPOSITORY=str(tmp_path / "empty"))
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert said["ok"] is False
+    assert any(not check["ok"] and "export" in (check["detail"] + str(check["fix"])) for check in said["checks"])
+
+
+def test_an_accelerator_that_is_not_there_is_an_error_never_a_silent_cpu(line: Line) -> None:
+    for backend in ("cuda", "tensorrt", "coreml", "openvino", "triton"):
+        done = line.run("worker", "--backend", backend, "--drain", check=False)
+        assert done.returncode == 1, backend
+        assert len(done.stderr.strip()) > 10
+
+
+def test_db_url_keeps_the_server_up_until_it_is_stopped(line: Line) -> None:
+    url = line.json("db", "url")["url"]
+    assert url.startswith("postgresql://")
+    assert line.json("db", "stop") == {"stopped": True}
+    assert line.json("db", "stop") == {"stopped": False}
