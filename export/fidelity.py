@@ -149,7 +149,9 @@ def _objects(measure: Any, found: weights.Weights, path: Path, images: Path) -> 
     if found.path is None or not (folder / "truth.json").exists():
         _say("no trained detector or no objects/truth.json: mAP is left out")
         return {}
-    ways = {"ours": measure.Detector(path)} | {name: measure.Ultralytics(found.path, same_shape=same) for name, same in (("same shape", True), ("predict", False))}
+    ways = {"ours": measure.Detector(path)} | {
+        name: measure.Ultralytics(found.path, same_shape=same) for name, same in (("same shape", True), ("predict", False))
+    }
     scores = {name: measure.mean_average_precision(detect, folder)[0] for name, detect in ways.items()}
     return {
         **{f"objects mAP50-95 {name}": value for name, value in scores.items()},

@@ -1,4 +1,4 @@
-"""An exported graph: is it one that every backend can load, and does it declare the shapes of its spec?"""
+"""An exported graph: loadable by every backend, with the shapes that its spec declares."""
 
 from collections.abc import Mapping
 from pathlib import Path

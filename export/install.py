@@ -28,7 +28,9 @@ def alone(repository: Path) -> Iterator[None]:
         repository.mkdir(parents=True, exist_ok=True)
         stream = (repository / ".lock").open("w")
     except OSError as error:
-        raise ConfigError(f"model repository {repository}: {error.strerror}; set KIZU_MODEL_REPOSITORY or --repository to a folder you can write") from error
+        raise ConfigError(
+            f"model repository {repository}: {error.strerror}; set KIZU_MODEL_REPOSITORY or --repository to a folder you can write"
+        ) from error
     with stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         _recover(repository)

@@ -50,7 +50,7 @@ def intact(folder: Path, manifest: Manifest) -> bool:
     """Whether the files that the manifest names are all there and the graph is the one it was written for."""
     try:
         files = {name: (folder / name).stat().st_size for name in manifest["files"]}
-        return files == manifest["files"] and digest(folder / GRAPH) == manifest["onnx_sha256"]
+        return bool(files == manifest["files"] and digest(folder / GRAPH) == manifest["onnx_sha256"])
     except (OSError, KeyError, TypeError):
         return False
 

@@ -46,7 +46,11 @@ class Differences(NamedTuple):
 def read(path: Path, *, exact: bool = False) -> Photo:
     """A picture as the worker decodes it: scaled by the DCT, or exact. Raises PermanentError."""
     data = path.read_bytes()
-    return (decode(data, max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES, short_side=None) if exact else decode(data, max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES))[0]
+    return (
+        decode(data, max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES, short_side=None)
+        if exact
+        else decode(data, max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES)
+    )[0]
 
 
 def reference(path: Path) -> Image.Image:
@@ -62,7 +66,8 @@ def reference(path: Path) -> Image.Image:
 def preprocessing(paths: Sequence[Path], *, side: int = 224) -> tuple[Differences, Differences]:
     """Our decode and preprocess against the full decode and open_clip's own transform: as the worker decodes by default, and exact."""
     transform = image_transform_v2(PreprocessCfg(size=side, mean=(0, 0, 0), std=(1, 1, 1)), is_train=False)
-    scaled, exact = {}, {}
+    scaled: dict[str, float] = {}
+    exact: dict[str, float] = {}
     for path in paths:
         theirs = transform(reference(path)).permute(1, 2, 0).numpy() * LEVELS
         for found, whole in ((scaled, False), (exact, True)):
@@ -124,10 +129,13 @@ class Ultralytics:
 
     def __call__(self, path: Path, *, min_score: float = LOW_SCORE) -> Detections:
         """Its detections of one file."""
-        pixels = cv2.imread(str(path))
-        shape: dict[str, Any] = {"imgsz": list(nearest_bucket(*pixels.shape[:2], YOLO_BUCKETS)), "rect": False} if self._same_shape else {"imgsz": 640}
+        pixels = np.asarray(cv2.imread(str(path)), np.uint8)
+        height, width = pixels.shape[:2]
+        shape: dict[str, Any] = {"imgsz": list(nearest_bucket(height, width, YOLO_BUCKETS)), "rect": False} if self._same_shape else {"imgsz": 640}
         with quiet():
-            found = self._model.predict(pixels, conf=min_score, iou=detector.MAX_IOU, max_det=detector.MAX_DETECTIONS, verbose=False, device="cpu", **shape)[0].boxes
+            found = self._model.predict(
+                pixels, conf=min_score, iou=detector.MAX_IOU, max_det=detector.MAX_DETECTIONS, verbose=False, device="cpu", **shape
+            )[0].boxes
         ids: NDArray[np.int64] = found.cls.numpy().astype(np.int64)
         return Detections(found.xyxy.numpy(), found.conf.numpy(), ids, tuple(COCO_LABELS[i] for i in ids))
 

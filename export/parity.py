@@ -30,7 +30,9 @@ def pictures(count: int) -> list[Photo]:
 
 def _picture(generator: np.random.Generator, index: int) -> Photo:
     width, height = ((640, 480), (480, 640), (500, 500), (1023, 402), (301, 777), (224, 224))[index % 6]
-    ramp = np.linspace(0, 1, width)[None, :, None] * generator.uniform(0, 255, 3) + np.linspace(0, 1, height)[:, None, None] * generator.uniform(-120, 120, 3)
+    ramp = np.linspace(0, 1, width)[None, :, None] * generator.uniform(0, 255, 3) + np.linspace(0, 1, height)[:, None, None] * generator.uniform(
+        -120, 120, 3
+    )
     image = Image.fromarray(np.clip(ramp, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     for _ in range(12):
@@ -56,7 +58,8 @@ def compare_vectors(ours: NDArray[np.floating], theirs: NDArray[np.floating]) ->
 
 def _cosines(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
     one64, other64 = one.astype(np.float64), other.astype(np.float64)
-    return (one64 * other64).sum(axis=1) / (np.linalg.norm(one64, axis=1) * np.linalg.norm(other64, axis=1))
+    cosines: NDArray[np.float64] = (one64 * other64).sum(axis=1) / (np.linalg.norm(one64, axis=1) * np.linalg.norm(other64, axis=1))
+    return cosines
 
 
 def compare_candidates(outputs: dict[str, NDArray[np.generic]], boxes: NDArray[np.floating], scores: NDArray[np.floating]) -> dict[str, float]:
@@ -66,7 +69,9 @@ def compare_candidates(outputs: dict[str, NDArray[np.generic]], boxes: NDArray[n
     """
     best = np.sort(scores.max(axis=1))[::-1][: len(outputs["scores"])]
     ours, classes = outputs["boxes"].astype(np.float64), outputs["classes"].astype(np.int64)
-    away = np.array([np.abs(boxes - box).max(axis=1) + 1e3 * np.abs(scores[:, c] - s) for box, c, s in zip(ours, classes, outputs["scores"], strict=True)])
+    away = np.array(
+        [np.abs(boxes - box).max(axis=1) + 1e3 * np.abs(scores[:, c] - s) for box, c, s in zip(ours, classes, outputs["scores"], strict=True)]
+    )
     partner = away.argmin(axis=1)
     return {
         "score_difference": float(max(np.abs(best - outputs["scores"]).max(), np.abs(scores[partner, classes] - outputs["scores"]).max())),

@@ -47,7 +47,9 @@ def _byte_pairs(tokenizer: open_clip.SimpleTokenizer) -> Tokenizer:
     merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.__getitem__)
     rules = Tokenizer(BPE(vocab=tokenizer.encoder, merges=merges, continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False))
     rules.pre_tokenizer = Steps([Split(Regex(_PIECES), behavior="removed", invert=True), ByteLevel(add_prefix_space=False, use_regex=False)])
-    rules.post_processor = TemplateProcessing(single=f"{START} $A {END}", special_tokens=[(START, tokenizer.sot_token_id), (END, tokenizer.eot_token_id)])
+    rules.post_processor = TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, tokenizer.sot_token_id), (END, tokenizer.eot_token_id)]
+    )
     rules.decoder = ByteLevelDecoder()
     return rules
 

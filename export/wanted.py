@@ -92,4 +92,6 @@ def _by_folder(word: str, *, random: bool) -> list[Wanted]:
         for tower in clip_towers(model, tag):
             if tower.name == word:
                 return [twin for twin in clip_towers(model, tag, random=random) if twin.family == tower.family]
-    raise ConfigError(f"unknown model {word!r}: --models takes clip, yolo, yolov8n to yolov8x, a name such as clip-vit-b-32-openai-image, or open_clip's MODEL/TAG")
+    raise ConfigError(
+        f"unknown model {word!r}: --models takes clip, yolo, yolov8n to yolov8x, a name such as clip-vit-b-32-openai-image, or open_clip's MODEL/TAG"
+    )

@@ -142,7 +142,9 @@ def tokenizer_folder(hub_name: str, source: str | Path, cache: Path, downloader:
         for name in reversed(TOKENIZER_FILES):  # tokenizer.json last: it says that the folder is whole
             _optional(f"{HUB}/{hub_name}/resolve/main/{name}", cache / relative / name, downloader, needed=name == TOKENIZER_FILES[0])
     except Unreachable as error:
-        raise ConfigError(f"the tokenizer {hub_name} could not be downloaded from {error}; {how_to_bring(f'{relative}/{TOKENIZER_FILES[0]}')}") from error
+        raise ConfigError(
+            f"the tokenizer {hub_name} could not be downloaded from {error}; {how_to_bring(f'{relative}/{TOKENIZER_FILES[0]}')}"
+        ) from error
     return cache / relative
 
 

@@ -36,7 +36,9 @@ def _read(path: Path) -> Any:
     try:
         model = YOLO(str(path)).model
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, ImportError) as error:
-        raise ConfigError(f"{path} is no YOLO checkpoint: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}") from error
+        raise ConfigError(
+            f"{path} is no YOLO checkpoint: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+        ) from error
     if not isinstance(model, DetectionModel):
         raise ConfigError(f"{path} is no YOLO detection model but a {type(model).__name__}")
     return model

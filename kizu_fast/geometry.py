@@ -30,7 +30,7 @@ class Letterbox:
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(h, w, 3) of any scale of the original to (*bucket, 3)."""
         if pixels.shape[:2] != (self.inner_height, self.inner_width):
-            pixels = cv2.resize(pixels, (self.inner_width, self.inner_height), interpolation=cv2.INTER_LINEAR)
+            pixels = np.asarray(cv2.resize(pixels, (self.inner_width, self.inner_height), interpolation=cv2.INTER_LINEAR), np.uint8)
         framed = np.full((*self.bucket, 3), PADDING_GREY, np.uint8)
         framed[self.top : self.top + self.inner_height, self.left : self.left + self.inner_width] = pixels
         return framed
@@ -71,7 +71,8 @@ def iou_matrix(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     overlap = np.clip(high - low, 0, None).prod(axis=2)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     union = area[:, None] + area[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    iou: NDArray[np.float32] = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou
 
 
 def nms(boxes: NDArray[np.float32], scores: NDArray[np.float32], class_ids: NDArray[np.integer], *, max_iou: float) -> NDArray[np.intp]:

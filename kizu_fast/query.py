@@ -93,21 +93,86 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 }
 # As an animal these are far more frequent than as COCO's object, or are verbs and adjectives: never taken alone.
 _AMBIGUOUS = frozenset({"mouse", "orange", "tie", "remote"})
-_IRREGULAR = {"person": ("persons",), "sheep": (), "mouse": ("mice",), "skis": (), "scissors": (), "knife": (), "calf": ("calves",), "people": (), "cattle": (), "luggage": ()}
+_IRREGULAR = {
+    "person": ("persons",),
+    "sheep": (),
+    "mouse": ("mice",),
+    "skis": (),
+    "scissors": (),
+    "knife": (),
+    "calf": ("calves",),
+    "people": (),
+    "cattle": (),
+    "luggage": (),
+}
 
 # After an object word these (or the end, or punctuation) show that it was the head of its phrase and no modifier: 'dog on a beach', not 'dog park'.
 _BREAKS = frozenset(
-    """a an the and or with without in on at by near of to from under over behind beside between into through for while who that is are was were
-    my our your his her their next inside outside around against along across during after before wearing holding""".split()
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "with",
+        "without",
+        "in",
+        "on",
+        "at",
+        "by",
+        "near",
+        "of",
+        "to",
+        "from",
+        "under",
+        "over",
+        "behind",
+        "beside",
+        "between",
+        "into",
+        "through",
+        "for",
+        "while",
+        "who",
+        "that",
+        "is",
+        "are",
+        "was",
+        "were",
+        "my",
+        "our",
+        "your",
+        "his",
+        "her",
+        "their",
+        "next",
+        "inside",
+        "outside",
+        "around",
+        "against",
+        "along",
+        "across",
+        "during",
+        "after",
+        "before",
+        "wearing",
+        "holding",
+    ]
 )
-_LEADS = re.compile(r"^(?:(?:please\s+)?(?:show|find|get|give)\s+(?:me\s+)?)?(?:all\s+|any\s+|some\s+)?(?:(?:my|our|the|a|an)\s+)?(?:photos?|pictures?|pics?|images?|snapshots?)\s+(?:of|with|showing)\s+", re.IGNORECASE)
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_LEADS = re.compile(
+    r"^(?:(?:please\s+)?(?:show|find|get|give)\s+(?:me\s+)?)?(?:all\s+|any\s+|some\s+)?(?:(?:my|our|the|a|an)\s+)?(?:photos?|pictures?|pics?|images?|snapshots?)\s+(?:of|with|showing)\s+",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 _LONGEST = 3  # words in the longest surface form
 
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """What a query asks for. semantic: text for the embedder, None if nothing but command words is left. objects: canonical COCO labels, in order of mention."""
+    """What a query asks for.
+
+    semantic: text for the embedder, None if nothing but command words is left. objects: canonical COCO labels, in order of mention.
+    """
 
     semantic: str | None
     objects: tuple[str, ...]

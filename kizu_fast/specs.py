@@ -54,7 +54,7 @@ class ModelSpec:
         return self.batch_sizes[-1]
 
     def at(self, bucket: tuple[int, int]) -> "ModelSpec":
-        """This model with the static shape of one bucket (height, width). Raises ValueError for an unknown bucket."""
+        """The model with the static shape of one bucket (height, width). Raises ValueError for an unknown bucket."""
         if bucket not in self.buckets:
             raise ValueError(f"{self.name} has no bucket {bucket[0]}x{bucket[1]}")
         first = self.inputs[0]

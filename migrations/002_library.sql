@@ -76,21 +76,20 @@ declare v uuid[];
 begin
   -- p_operations: {asset id: [operation, ...]}; assets first, as everything that touches the queue does
   perform public.kizu_lock_assets(p_asset_ids);
-  v := array(
-    with asked as (
-      select a.id, a.user_id, array(select distinct o from jsonb_array_elements_text(p_operations -> a.id::text) o order by o) as operations
-        from public.assets a
-       where a.id = any(p_asset_ids) and (p_user_id is null or a.user_id = p_user_id) and a.deleted_at is null
-       order by a.id),
-    put as (
-      insert into public.processing_queue as q (asset_id, user_id, operations, priority)
-        select id, user_id, operations, p_priority from asked where cardinality(operations) > 0
-      on conflict (asset_id) where status = 'pending' do update
-        set operations = public.kizu_union(q.operations, excluded.operations),
-            priority = least(q.priority, excluded.priority), not_before = least(q.not_before, excluded.not_before)
-        where not (q.operations @> excluded.operations and q.priority <= excluded.priority and q.not_before <= excluded.not_before)
-      returning q.asset_id)
-    select asset_id from put);
+  with asked as (
+    select a.id, a.user_id, array(select distinct o from jsonb_array_elements_text(p_operations -> a.id::text) o order by o) as operations
+      from public.assets a
+     where a.id = any(p_asset_ids) and (p_user_id is null or a.user_id = p_user_id) and a.deleted_at is null
+     order by a.id),
+  put as (
+    insert into public.processing_queue as q (asset_id, user_id, operations, priority)
+      select id, user_id, operations, p_priority from asked where cardinality(operations) > 0
+    on conflict (asset_id) where status = 'pending' do update
+      set operations = public.kizu_union(q.operations, excluded.operations),
+          priority = least(q.priority, excluded.priority), not_before = least(q.not_before, excluded.not_before)
+      where not (q.operations @> excluded.operations and q.priority <= excluded.priority and q.not_before <= excluded.not_before)
+    returning q.asset_id)
+  select coalesce(array_agg(put.asset_id), '{}') into v from put;
   if v <> '{}' and coalesce(current_setting('kizu.notify', true), 'on') <> 'off' then
     perform pg_notify('processing_queue', '');
   end if;

@@ -22,7 +22,10 @@ def main() -> int:
     """Exit 0 when all checks are clean."""
     python, ruff = sys.executable, tool("ruff")
     if "--format" in sys.argv[1:]:
-        return subprocess.run([ruff, "format", *SOURCES], cwd=ROOT, check=False).returncode or subprocess.run([ruff, "check", "--fix", *SOURCES], cwd=ROOT, check=False).returncode
+        return (
+            subprocess.run([ruff, "format", *SOURCES], cwd=ROOT, check=False).returncode
+            or subprocess.run([ruff, "check", "--fix", *SOURCES], cwd=ROOT, check=False).returncode
+        )
     checks: dict[str, list[str | Path]] = {
         "ruff": [ruff, "check", *SOURCES],
         "ruff format": [ruff, "format", "--check", *SOURCES],

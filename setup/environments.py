@@ -26,11 +26,11 @@ EXTRAS = {"run": "cpu,embedded", "dev": "cpu,embedded,dev", "export": "cpu,embed
 STAMP = "complete"
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int:  # noqa: PLR0911  # one return per way to end
     """Entry point. Exit 0 when every environment named is ready, 1 with one line that says why not, 2 on wrong usage."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  # the one file that an older Python may be asked to run
         return _fail(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}. Run: make PYTHON=python3.11 setup")
-    if len(arguments) == 2 and arguments[0] == "lock" and arguments[1] in FOLDERS:
+    if arguments[:1] == ["lock"] and len(arguments[1:]) == 1 and arguments[1] in FOLDERS:
         return _lock(arguments[1])
     if not arguments or not set(arguments) <= set(FOLDERS):
         sys.stderr.write(__doc__ or "")
@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> int:
         for name in arguments:
             make(name)
     except subprocess.CalledProcessError as error:
-        return _fail(f"{' '.join(map(str, error.cmd[:6]))} ... ended with {error.returncode}; what was installed is kept, the same command goes on from there")
+        return _fail(
+            f"{' '.join(map(str, error.cmd[:6]))} ... ended with {error.returncode}; what was installed is kept, the same command goes on from there"
+        )
     except KeyboardInterrupt:
         _fail("interrupted; what was installed is kept, the same command goes on from there")
         return 130
@@ -64,15 +66,17 @@ def make(name: str) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", thin], check=True)
     lines = [f"import site; site.addsitedir({str(_site(base))!r})\n" for base in packages]
     (_site(thin) / "kizu_fast_packages.pth").write_text("".join(lines))
-    subprocess.run([packages[-1] / "bin" / "python", "-m", "pip", "--python", thin / "bin" / "python", "install", "--quiet", "--disable-pip-version-check",
-                    "--no-deps", "--no-build-isolation", "--no-index", "-e", ROOT], check=True)  # fmt: skip
+    pip: list[str | Path] = [packages[-1] / "bin" / "python", "-m", "pip", "--python", thin / "bin" / "python", "install"]
+    subprocess.run([*pip, "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--no-index", "-e", ROOT], check=True)
     stamp.write_text(want)
 
 
 def shared(name: str) -> Path:
     """The folder that holds the packages of one lock, installed on the first call of this machine."""
     lock = HERE / f"{name}.lock"
-    home = Path(os.environ.get("KIZU_ENVIRONMENTS") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kizu_fast" / "environments")
+    home = Path(
+        os.environ.get("KIZU_ENVIRONMENTS") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kizu_fast" / "environments"
+    )
     base = home / f"{name}-py{sys.version_info.major}.{sys.version_info.minor}-{_digest(lock)[:16]}"
     if (base / STAMP).exists():
         return base
@@ -86,7 +90,9 @@ def shared(name: str) -> Path:
 def _install(name: str, lock: Path, base: Path) -> None:
     free = shutil.disk_usage(base.parent).free / 1e9
     if free < FREE_GB[name] and not base.exists():
-        raise OSError(f"{FREE_GB[name]:.1f} GB are needed under {base.parent}, {free:.1f} GB are free; set KIZU_ENVIRONMENTS to a folder on a larger disk")
+        raise OSError(
+            f"{FREE_GB[name]:.1f} GB are needed under {base.parent}, {free:.1f} GB are free; set KIZU_ENVIRONMENTS to a folder on a larger disk"
+        )
     count = sum(1 for line in lock.read_text().splitlines() if "==" in line)
     _say(f"installing {count} packages of {lock.name} into {base} (once per machine{', about 7 GB' if name == 'export' else ''})")
     if not (base / "bin" / "python").exists():
@@ -124,7 +130,9 @@ def _lock(name: str) -> int:
         python = Path(folder) / "bin" / "python"
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "hatchling", "editables", f"{ROOT}[{EXTRAS[name]}]"], check=True)
-        frozen = subprocess.run([python, "-m", "pip", "freeze", "--exclude", "kizu-fast"], check=True, capture_output=True, text=True).stdout.splitlines()
+        frozen = subprocess.run(
+            [python, "-m", "pip", "freeze", "--exclude", "kizu-fast"], check=True, capture_output=True, text=True
+        ).stdout.splitlines()
     below = set((HERE / f"{BENEATH[name]}.lock").read_text().splitlines()) if name in BENEATH else set()
     lock = HERE / f"{name}.lock"
     head = lock.read_text().splitlines()[0]
@@ -134,7 +142,7 @@ def _lock(name: str) -> int:
 
 def _marked(line: str) -> str:
     """A frozen line with the marker of a package that exists on some platforms only."""
-    package = line.split("==")[0]
+    package = line.split("==", maxsplit=1)[0]
     if package == "uvloop":
         return f'{line} ; sys_platform != "win32"'
     if package.startswith(("nvidia", "cuda")) or package == "triton":

@@ -18,7 +18,9 @@ def main() -> int:
     for name, command in halves.items():
         sys.stdout.write(f"== {name}\n")
         sys.stdout.flush()
-        codes.append(subprocess.run([*map(str, command), *sys.argv[1:]], cwd=ROOT, check=False, env={**os.environ, "KIZU_ALLOW_RANDOM": "true"}).returncode)
+        codes.append(
+            subprocess.run([*map(str, command), *sys.argv[1:]], cwd=ROOT, check=False, env={**os.environ, "KIZU_ALLOW_RANDOM": "true"}).returncode
+        )
     # 5: a -k expression selected nothing in this half
     return 0 if all(code == 0 or (code == 5 and len(sys.argv) > 1) for code in codes) else 1  # noqa: PLR2004
 

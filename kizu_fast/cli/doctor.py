@@ -35,7 +35,9 @@ def doctor(
     backend: Annotated[str | None, typer.Option(help=f"check this one instead of KIZU_BACKEND: {', '.join(get_args(BackendName))}")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
-    """Say what is configured, what really runs (proved by an inference), what is missing and the command that mends it. Exit 1 if photos cannot be processed.
+    """Say what is configured, what really runs (proved by an inference), what is missing and the command that mends it.
+
+    Exit 1 if photos cannot be processed.
 
     Example: kizu-fast doctor --backend cuda
     """
@@ -67,7 +69,9 @@ async def examine(settings: Settings) -> list[Check]:
 
 def _machine() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Check("machine", ok=True, detail=f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {cores} cores for this process")
+    return Check(
+        "machine", ok=True, detail=f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {cores} cores for this process"
+    )
 
 
 def _disk(settings: Settings) -> Check:
@@ -76,7 +80,12 @@ def _disk(settings: Settings) -> Check:
         folder = folder.parent
     free_gb = shutil.disk_usage(folder).free / 1e9
     detail = f"{settings.data_dir.absolute()}: {free_gb:.1f} GB free"
-    return Check("disk", free_gb >= LOW_DISK_GB, detail, None if free_gb >= LOW_DISK_GB else "free some space, or set KIZU_DATA_DIR to a folder on a larger disk")
+    return Check(
+        "disk",
+        free_gb >= LOW_DISK_GB,
+        detail,
+        None if free_gb >= LOW_DISK_GB else "free some space, or set KIZU_DATA_DIR to a folder on a larger disk",
+    )
 
 
 def _settings(settings: Settings) -> list[Check]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from kizu_fast.cli.lookup import find_asset
+from kizu_fast.cli.lookup import as_given_and_resolved, find_asset
 from kizu_fast.cli.output import print_json, remark
 from kizu_fast.cli.status import AsJson, User
 from kizu_fast.errors import PermanentError
@@ -41,17 +41,20 @@ def forget(
     if as_json:
         print_json({"assets": gone.assets, "paths": gone.paths, "jobs": gone.jobs, "embeddings": gone.embeddings, "objects": gone.objects})
     else:
-        remark(f"forgot {gone.assets} photos: {gone.paths} paths, {gone.jobs} jobs, {gone.embeddings} embeddings, {gone.objects} objects; no file was touched")
+        remark(
+            f"forgot {gone.assets} photos: {gone.paths} paths, {gone.jobs} jobs, {gone.embeddings} embeddings, {gone.objects} objects; "
+            "no file was touched"
+        )
 
 
 async def _forget(library: Library, user: UUID, what: str) -> Forgotten:
     """A path, whether it still exists or not, with everything below it; else an id, or a file known by its bytes."""
     gone = Forgotten()
-    for path in dict.fromkeys((Path(os.path.abspath(what)), Path(what).resolve())):  # noqa: PTH100  # as given, and with links followed
+    for path in as_given_and_resolved(Path(what)):
         gone += await library.assets.forget_below(user, os.fsencode(path))
     if gone.paths:
         return gone
-    if Path(what).is_dir():
+    if await asyncio.to_thread(Path(what).is_dir):
         raise PermanentError(f"{what}: no photo of the library lies there")
     asset = await find_asset(library.assets, user, what)
     return await library.assets.forget(user, [asset.id])

@@ -26,7 +26,9 @@ def ingest(
     user: User = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register and queue photos. Run it again at any time: known files cost nothing, changed ones are queued again, missing ones are reported and kept.
+    """Register and queue photos. Run it again at any time.
+
+    Known files cost nothing, changed ones are queued again, missing ones are reported and kept.
 
     Example: kizu-fast ingest ~/Pictures --operations embedding
     """
@@ -52,15 +54,23 @@ async def _ingest(paths: list[Path], settings: Settings, order: IngestOrder, on_
 
 
 def _progress() -> ProgressBar:
-    return ProgressBar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty())
+    return ProgressBar(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty()
+    )
 
 
 def _say(report: IngestReport, *, quiet: bool) -> None:
     if not quiet:
-        remark(f"{report.registered} new, {report.known} known ({report.changed} changed, {report.moved} moved), {report.queued} queued, {len(report.rejected)} not taken")
+        remark(
+            f"{report.registered} new, {report.known} known ({report.changed} changed, {report.moved} moved), {report.queued} queued, "
+            f"{len(report.rejected)} not taken"
+        )
     for rejected in report.rejected[:SHOWN]:
         remark(f"not taken: {rejected.path}: {rejected.reason}")
     if len(report.rejected) > SHOWN:
         remark(f"... and {len(report.rejected) - SHOWN} more; --json names all")
     if report.missing:
-        remark(f"{report.missing} known photos are not there now (deleted, renamed, or a drive that is not mounted); nothing was removed, `kizu-fast forget PATH` does that")
+        remark(
+            f"{report.missing} known photos are not there now (deleted, renamed, or a drive that is not mounted); "
+            "nothing was removed, `kizu-fast forget PATH` does that"
+        )

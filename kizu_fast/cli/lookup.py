@@ -1,5 +1,6 @@
 """PATH or asset id on the command line to an asset: by id, by path, then by the file's bytes."""
 
+import asyncio
 import hashlib
 import os
 from pathlib import Path
@@ -26,13 +27,23 @@ async def _by_id(assets: AssetStore, user: UUID, text: str) -> Asset | None:
 
 
 async def _by_path(assets: AssetStore, user: UUID, path: Path) -> Asset | None:
-    for candidate in (Path(os.path.abspath(path)), path.resolve()):  # noqa: PTH100  # abspath: as given, links not followed
+    for candidate in as_given_and_resolved(path):
         asset = await assets.by_path(user, os.fsencode(candidate))
         if asset is not None:
             return asset
-    return await assets.by_sha256(user, _digest(path)) if path.is_file() else None
+    digest = await asyncio.to_thread(_digest, path)
+    return None if digest is None else await assets.by_sha256(user, digest)
 
 
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+def as_given_and_resolved(path: Path) -> tuple[Path, ...]:
+    """The absolute path with links left alone, and with links followed."""
+    return tuple(dict.fromkeys((Path(os.path.abspath(path)), path.resolve())))  # noqa: PTH100  # Path.absolute() keeps '..'
+
+
+def _digest(path: Path) -> bytes | None:
+    """SHA-256 of a file's bytes; None if it is no file that can be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError:
+        return None

@@ -17,7 +17,11 @@ User = Annotated[UUID | None, typer.Option("--user", help="whose photos [default
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 
 
-def status(user: User = None, as_json: AsJson = False, summary: Annotated[bool, typer.Option("--summary", help="also objects by class and the last errors")] = False) -> None:
+def status(
+    user: User = None,
+    as_json: AsJson = False,
+    summary: Annotated[bool, typer.Option("--summary", help="also objects by class and the last errors")] = False,
+) -> None:
     """Count jobs and rows of one user's library.
 
     Example: kizu-fast status --json

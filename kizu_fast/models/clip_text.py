@@ -59,7 +59,11 @@ class Tokenizer:
 
     def _framed(self, cleaned: str) -> list[int]:
         """The slow way, for text in which someone wrote the start or end token out: open_clip reads it as the token."""
-        inner = [i for piece in _pieces(cleaned) for i in ([self._own[piece]] if piece in self._own else self._rules.encode(piece, add_special_tokens=False).ids)]
+        inner = [
+            i
+            for piece in _pieces(cleaned)
+            for i in ([self._own[piece]] if piece in self._own else self._rules.encode(piece, add_special_tokens=False).ids)
+        ]
         return [self._own[START], *inner[: self._context - 2], self._own[END]]
 
 

@@ -1,12 +1,9 @@
 """The store in a process: for tests of whatever stands on it. It passes the contract suite that PostgreSQL passes, and shares its pure parts."""
 
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import count
-from uuid import UUID, uuid4
+from collections.abc import Iterator, Sequence
+from uuid import UUID
 
-from kizu_fast.domain import Asset, Embedding, Job, PhotoFacts, PhotoResult
+from kizu_fast.domain import Job, PhotoResult
 from kizu_fast.errors import ConfigError, KizuError, PermanentError
 from kizu_fast.store import (
     UNRUN,
@@ -17,7 +14,8 @@ from kizu_fast.store import (
     is_outcome,
     reason_of,
 )
-from kizu_fast.store.rows import ObjectRow, OutcomeRow, ResultRows, name_of, rows_of
+from kizu_fast.store.memory_state import MAX_ATTEMPTS, MemoryDatabase, StoredAsset, StoredJob, as_asset
+from kizu_fast.store.rows import OutcomeRow, ResultRows, name_of, rows_of
 
 _BACKOFF_S, _BACKOFF_CAP_S = 5.0, 3600.0
 

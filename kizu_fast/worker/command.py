@@ -31,8 +31,10 @@ Examples:
 """
 
 
-def worker(
-    backend: Annotated[str | None, typer.Option(help=f"who runs the models: {', '.join(get_args(BackendName))} [default: KIZU_BACKEND, else cpu]")] = None,
+def worker(  # noqa: PLR0913, PLR0917  # one parameter per option
+    backend: Annotated[
+        str | None, typer.Option(help=f"who runs the models: {', '.join(get_args(BackendName))} [default: KIZU_BACKEND, else cpu]")
+    ] = None,
     drain: Annotated[bool, typer.Option("--drain", help="end when no job is pending (backoff included) or processing")] = False,
     worker_id: Annotated[str | None, typer.Option(help="name in the queue and the logs [default: host and process]")] = None,
     poll_interval: Annotated[float, typer.Option(min=0.05, help="longest wait in seconds between two polls of an idle queue")] = 15.0,
@@ -103,7 +105,7 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, Outcome
 
 
 def new_event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's factory, or None for asyncio's own where uvloop does not exist (Windows)."""
+    """Uvloop's factory, or None for asyncio's own where uvloop does not exist (Windows)."""
     try:
         import uvloop  # noqa: PLC0415  # absent on Windows
     except ImportError:

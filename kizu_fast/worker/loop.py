@@ -48,7 +48,15 @@ class WorkerOptions:
 class Worker:
     """One process's work on the queue."""
 
-    def __init__(self, stores: tuple[JobQueue, ResultStore], process: Process, wakeup: asyncio.Event, options: WorkerOptions, tally: Tally, on_settled: OnSettled) -> None:
+    def __init__(
+        self,
+        stores: tuple[JobQueue, ResultStore],
+        process: Process,
+        wakeup: asyncio.Event,
+        options: WorkerOptions,
+        tally: Tally,
+        on_settled: OnSettled,
+    ) -> None:
         self._queue, results = stores
         self._process, self._wakeup, self._options = process, wakeup, options
         self._tally, self._on_settled = tally, on_settled
@@ -159,8 +167,10 @@ class Worker:
             self._lost.discard(job.id)
             self._running.pop(job.id, None)
             self._room.set()
+            if self._options.drain and not self._running:
+                self._wakeup.set()  # perhaps that was the last one
 
-    async def _ending(self, job: Job) -> Ending:
+    async def _ending(self, job: Job) -> Ending:  # noqa: PLR0911  # one return per class of error
         """Errors become endings: the class decides, never the text."""
         try:
             result = await self._process(job)
@@ -175,7 +185,7 @@ class Worker:
             return Failed(_named(job, error), retry=False)
         except TransientError as error:
             return Failed(_named(job, error), retry=True)
-        except Exception as error:  # noqa: BLE001  # the one place where a bug must not take the other photos with it
+        except Exception as error:  # the one place where a bug must not take the other photos with it
             log.exception("unexpected error", asset=str(job.asset.id))
             return Failed(_named(job, error), retry=True)
         self._services.clear()

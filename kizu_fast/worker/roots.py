@@ -11,7 +11,10 @@ from kizu_fast.store import AssetStore
 
 
 class LibraryRoots:
-    """Reads files of the library. Remembered roots are asked for again when a photo lies outside those known, since ingest may add one at any time."""
+    """Reads files of the library.
+
+    Remembered roots are asked for again when a photo lies outside those known: ingest may add one at any time.
+    """
 
     def __init__(self, configured: Sequence[Path], assets: AssetStore) -> None:
         self._assets = assets

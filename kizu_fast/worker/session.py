@@ -121,4 +121,8 @@ def _say_failure(view: ProgressView) -> OnSettled:
 def say_random(engine: Engine) -> None:
     """Once per process: results of random weights mean nothing, and the command that mends it."""
     if engine.random_models:
-        log.warning("results are meaningless: random weights", models=" ".join(engine.random_models), fix="make export WEIGHTS=dir, or make export with internet")
+        log.warning(
+            "results are meaningless: random weights",
+            models=" ".join(engine.random_models),
+            fix="make export WEIGHTS=dir, or make export with internet",
+        )

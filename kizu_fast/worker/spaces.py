@@ -23,7 +23,7 @@ class SpaceKeeper:
         self._switched = False
 
     async def prepare(self) -> None:
-        """At start: photos that another space has and this one lacks are queued for the embedding. Vectors of random weights never replace real ones."""
+        """At start: photos that this space lacks are queued for the embedding, unless it is random and search has real weights."""
         if self._space is None:
             return
         active = await self._spaces.active_space()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from conftest import Line
+from processes import Line
 
 Painter = Callable[..., Path]
 
@@ -32,7 +32,22 @@ def test_show_has_every_key_and_boxes_inside_the_picture(line: Line) -> None:
     line.json("ingest", line.library)
     line.drain()
     shown = line.json("show", line.library / "1.jpg", "--vectors")
-    assert set(shown) == {"asset_id", "path", "width", "height", "orientation", "taken_at", "gps", "place", "job", "embedding", "objects", "faces", "texts", "caption"}
+    assert set(shown) == {
+        "asset_id",
+        "path",
+        "width",
+        "height",
+        "orientation",
+        "taken_at",
+        "gps",
+        "place",
+        "job",
+        "embedding",
+        "objects",
+        "faces",
+        "texts",
+        "caption",
+    }
     assert (shown["width"], shown["height"], shown["orientation"]) == (320, 240, 1)
     assert shown["job"] == {"status": "completed", "attempts": 1, "error": None}
     assert abs(np.linalg.norm(shown["embedding"]["vector"]) - 1) < 1e-2

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
 from pictures import CAPS, encoded, far, scene
+from PIL import Image, ImageCms
 
 from kizu_fast.colour import reduced_rgb, srgb_from_rgb, transform_of
 from kizu_fast.imaging import decode
@@ -24,12 +24,12 @@ def profile(kind: str) -> bytes:
 
 
 def fixed(number: float) -> bytes:
-    return int(round(number * 65536)).to_bytes(4, "big", signed=True)
+    return round(number * 65536).to_bytes(4, "big", signed=True)
 
 
 def matrix_profile(primaries: dict[str, tuple[float, float, float]], gamma: float, name: bytes = b"test") -> bytes:
     """An ICC v2 display profile: columns of the RGB to XYZ (D50) matrix and one gamma."""
-    curve = b"curv\0\0\0\0" + (1).to_bytes(4, "big") + int(round(gamma * 256)).to_bytes(2, "big") + b"\0\0"
+    curve = b"curv\0\0\0\0" + (1).to_bytes(4, "big") + round(gamma * 256).to_bytes(2, "big") + b"\0\0"
     text = b"desc\0\0\0\0" + (len(name) + 1).to_bytes(4, "big") + name + b"\0" + bytes(79)
     white = b"XYZ \0\0\0\0" + fixed(0.9642) + fixed(1) + fixed(0.8249)
     tags = {b"desc": text, b"cprt": b"text\0\0\0\0none\0\0\0\0", b"wtpt": white}
@@ -38,8 +38,8 @@ def matrix_profile(primaries: dict[str, tuple[float, float, float]], gamma: floa
         tags[letter.encode() + b"TRC"] = curve
     start = 132 + 12 * len(tags)
     table, body = len(tags).to_bytes(4, "big"), b""
-    for tag, value in tags.items():
-        value += bytes(-len(value) % 4)
+    for tag, content in tags.items():
+        value = content + bytes(-len(content) % 4)
         table += tag + (start + len(body)).to_bytes(4, "big") + len(value).to_bytes(4, "big")
         body += value
     head = (

@@ -58,7 +58,11 @@ def test_broad_excepts_stand_only_where_they_are_named_here() -> None:
 
 
 def test_only_the_settings_read_configuration_from_the_environment() -> None:
-    readers = {path for path, node in nodes() if path.startswith(("kizu_fast", "export")) and isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")}
+    readers = {
+        path
+        for path, node in nodes()
+        if path.startswith(("kizu_fast", "export")) and isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    }
     assert readers <= {"kizu_fast/settings.py", "kizu_fast/worker/exits.py", "export/quiet.py"}  # the last only sets what keeps libraries quiet
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
 from pictures import CAPS, MAX_BYTES, MAX_PIXELS, encoded, exif_with, far, flat_png, jpeg, png_chunk, png_with, scene, stored
+from PIL import Image, ImageFile
 
 from kizu_fast.errors import ImageTooLarge, ImageUnreadable
 from kizu_fast.imaging import decode, read_facts, turn_upright
@@ -44,7 +44,7 @@ ROUND_TRIPS: list[tuple[str, dict[str, Any], str, float]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "options", "mime_type", "tolerance"), ROUND_TRIPS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("kind", "options", "mime_type", "tolerance"), ROUND_TRIPS, ids=str)
 def test_every_format_comes_back_as_it_was_written(kind: str, options: dict[str, Any], mime_type: str, tolerance: float) -> None:
     content = encoded(scene(), kind, **options)
     photo, facts = decode(content, **CAPS)
@@ -334,12 +334,13 @@ def test_no_damage_raises_anything_but_our_own_errors(kind: str, options: dict[s
         if kind not in ("BMP", "PPM", "TGA", "JPEG2000")
         else encoded(scene(48, 32), kind)
     )
+    reasons: list[str] = []
     for _ in range(60):
         try:
             photo, facts = decode(damaged(content, chance), max_pixels=4_000_000, max_bytes=MAX_BYTES)
         except (ImageUnreadable, ImageTooLarge) as error:
-            assert "\n" not in str(error)
-            assert " at 0x" not in str(error)
+            reasons.append(str(error))
         else:
             assert photo.pixels.shape[2] == 3
             assert (photo.width, photo.height) == (facts.width, facts.height)
+    assert not [reason for reason in reasons if "\n" in reason or " at 0x" in reason]

@@ -37,7 +37,10 @@ def test_objects_are_found_in_their_everyday_forms(query: str, objects: tuple[st
     assert understand(query).objects == objects
 
 
-@pytest.mark.parametrize("query", ["dog park", "train station", "car wash", "an orange sunset", "a mouse in the grass", "horse race", "sunset", "", "  ", "!!!", "boat house"])
+@pytest.mark.parametrize(
+    "query",
+    ["dog park", "train station", "car wash", "an orange sunset", "a mouse in the grass", "horse race", "sunset", "", "  ", "!!!", "boat house"],
+)
 def test_a_word_that_only_modifies_another_or_means_something_else_is_no_object(query: str) -> None:
     assert understand(query).objects == ()
 
@@ -46,7 +49,10 @@ def test_object_words_stay_in_the_semantic_part() -> None:
     assert understand("a dog on a beach").semantic == "a dog on a beach"
 
 
-@pytest.mark.parametrize(("query", "semantic"), [("photos of my dog", "my dog"), ("Show me pictures of snow", "snow"), ("images with rain", "rain"), ("photo album", "photo album")])
+@pytest.mark.parametrize(
+    ("query", "semantic"),
+    [("photos of my dog", "my dog"), ("Show me pictures of snow", "snow"), ("images with rain", "rain"), ("photo album", "photo album")],
+)
 def test_command_words_are_dropped_from_the_meaning(query: str, semantic: str) -> None:
     assert understand(query).semantic == semantic
 

@@ -44,7 +44,10 @@ def test_a_plain_laptop_needs_no_setting_at_all() -> None:
     assert (settings.lease_s, settings.max_pixels, settings.max_file_bytes) == (120, 128_000_000, 268_435_456)
 
 
-@pytest.mark.parametrize(("name", "near"), [("KIZU_BATCHSIZE", "BATCH_SIZE"), ("KIZU_LEASES", "KIZU_LEASE_S"), ("KIZU_MAXPIXELS", "KIZU_MAX_PIXELS"), ("KIZU_DATADIR", "KIZU_DATA_DIR")])
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("KIZU_BATCHSIZE", "BATCH_SIZE"), ("KIZU_LEASES", "KIZU_LEASE_S"), ("KIZU_MAXPIXELS", "KIZU_MAX_PIXELS"), ("KIZU_DATADIR", "KIZU_DATA_DIR")],
+)
 def test_an_unknown_variable_is_refused_with_the_nearest_known_name(monkeypatch: pytest.MonkeyPatch, name: str, near: str) -> None:
     monkeypatch.setenv(name, "3")
     with pytest.raises(ConfigError, match=f"unknown setting {name}; did you mean {near}"):
@@ -90,7 +93,17 @@ def test_several_library_roots_are_joined_by_the_systems_separator(monkeypatch: 
     assert load_settings().library_roots == (Path("/photos"), Path("/more photos"))
 
 
-@pytest.mark.parametrize(("name", "value"), [("YOLO_SIZE", "huge"), ("KIZU_BACKEND", "abacus"), ("KIZU_USER", "me"), ("KIZU_LEASE_S", "soon"), ("KIZU_OPERATIONS", "paint"), ("API_PORT", "0")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("YOLO_SIZE", "huge"),
+        ("KIZU_BACKEND", "abacus"),
+        ("KIZU_USER", "me"),
+        ("KIZU_LEASE_S", "soon"),
+        ("KIZU_OPERATIONS", "paint"),
+        ("API_PORT", "0"),
+    ],
+)
 def test_a_wrong_value_is_one_line_that_names_the_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as caught:
@@ -117,7 +130,13 @@ def test_settings_are_frozen() -> None:
 
 @pytest.mark.parametrize(
     ("text", "operations"),
-    [("all", BUILT), ("objects", (Operation.OBJECTS,)), ("objects, embedding", (Operation.EMBEDDING, Operation.OBJECTS)), ("ocr,all", BUILT), ("faces", (Operation.FACES,))],
+    [
+        ("all", BUILT),
+        ("objects", (Operation.OBJECTS,)),
+        ("objects, embedding", (Operation.EMBEDDING, Operation.OBJECTS)),
+        ("ocr,all", BUILT),
+        ("faces", (Operation.FACES,)),
+    ],
 )
 def test_operations_are_read_in_a_fixed_order(text: str, operations: tuple[Operation, ...]) -> None:
     assert parse_operations(text) == operations

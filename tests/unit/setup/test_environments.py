@@ -73,7 +73,7 @@ def test_wrong_usage_is_exit_2_with_the_way_to_use_it(arguments: list[str]) -> N
 def test_too_little_disk_is_said_before_anything_is_installed(environments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIZU_ENVIRONMENTS", str(tmp_path / "envs"))
     monkeypatch.setitem(environments.FREE_GB, "run", 1e9)
-    with pytest.raises(OSError, match="GB are needed under .* KIZU_ENVIRONMENTS"):
+    with pytest.raises(OSError, match=r"GB are needed under .* KIZU_ENVIRONMENTS"):
         environments.shared("run")
     assert not list((tmp_path / "envs").glob("run-*/bin"))
 

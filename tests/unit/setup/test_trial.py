@@ -42,7 +42,9 @@ def test_a_size_given_from_outside_is_respected(trial: ModuleType, tmp_path: Pat
     assert os.environ["YOLO_SIZE"] == "l"
 
 
-def test_a_size_that_was_exported_before_serves_when_nothing_can_be_downloaded(trial: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_that_was_exported_before_serves_when_nothing_can_be_downloaded(
+    trial: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KIZU_MODEL_REPOSITORY", str(tmp_path))
     assert trial._exported_yolo() is False
     (tmp_path / "yolov8n" / "1").mkdir(parents=True)
@@ -68,7 +70,12 @@ def test_a_folder_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_reaches_the_step_once_waits_for_its_end_and_leaves_nothing(number: int, tmp_path: Path) -> None:
     script = tmp_path / "drive.py"
-    step = "import signal, sys; signal.signal(%d, lambda *_: (print('asked to stop', flush=True), sys.exit(0))); print('at work', flush=True); signal.pause()" % number
+    step = f"""
+import signal, sys
+signal.signal({int(number)}, lambda *_: (print("asked to stop", flush=True), sys.exit(0)))
+print("at work", flush=True)
+signal.pause()
+"""
     script.write_text(
         textwrap.dedent(f"""
         import importlib.util, signal, sys
