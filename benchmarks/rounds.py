@@ -19,8 +19,11 @@ class Rounds:
         return tuple(self.samples[side])
 
 
-async def interleaved(sides: Mapping[str, Side], rounds: int, meter: Meter | None = None) -> Rounds:
-    """Run the sides round by round; every other round backwards, so that no side always comes first."""
+async def interleaved(sides: Mapping[str, Side], rounds: int, meter: Meter | None = None, *, warm_up: bool = True) -> Rounds:
+    """Run the sides round by round; every other round backwards, so that no side always comes first. warm_up: one more round before, not counted."""
+    if warm_up:
+        for side in sides.values():
+            await side()
     done = Rounds({name: [] for name in sides})
     for number in range(rounds):
         if meter is not None:

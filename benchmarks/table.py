@@ -26,7 +26,7 @@ def lines(results: Results) -> Iterator[str]:
 
 def _heading(results: Results) -> Iterator[str]:
     machine: Mapping[str, Any] = results.machine
-    commit = (results.commit or "no commit")[:12]
+    commit = "no commit" if results.commit is None else results.commit[:12] + ("+" if results.commit.endswith("+") else "")
     kind = "smoke run: these numbers mean nothing" if results.settings.get("smoke") else f"{results.settings.get('rounds') or 'default'} rounds"
     yield f"{results.date}  {commit}  {kind}"
     yield f"{machine.get('cpu')}, {machine.get('cores')} cores, {machine.get('memory_gb')} GB, {machine.get('platform')}, Python {machine.get('python')}"

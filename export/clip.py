@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -75,7 +74,7 @@ def _local_text_tower(config: dict[str, Any]) -> dict[str, Any]:
     hub = config["text_cfg"].get("hf_model_name")
     if not hub:
         return {}
-    folder = ARCHITECTURES / hub.replace("/", "--")
+    folder = Path(hub) if Path(hub).is_dir() else ARCHITECTURES / hub.replace("/", "--")
     if not folder.exists():
         raise ConfigError(f"the text tower {hub} has no architecture in {ARCHITECTURES}; put its config.json into {folder}")
     return {"text_cfg": {**config["text_cfg"], "hf_model_name": str(folder), "hf_model_pretrained": False}}
@@ -230,9 +229,3 @@ def _vector_parity(
     figures["single_cosine_min"] = parity.compare_vectors(by_batch[1], theirs)["cosine_min"]
     figures["batch_difference"] = float(np.abs(by_batch[1] - by_batch[parity.BATCHES[-1]]).max())
     return {**figures, "rows": len(rows), "batches": list(parity.BATCHES)}
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A committed architecture, for tests."""
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return config

@@ -15,6 +15,7 @@ MIN_COSINE = 0.9999
 MAX_SCORE_DIFFERENCE = 1e-3
 MAX_BOX_DIFFERENCE_PX = 0.1
 BATCHES = (1, 3)
+SPARE_ANCHORS = 500  # beyond the candidates: rounding may exchange those at the cut
 
 TEXTS = (
     "a dog on a beach", "", "two people, smiling!", "Sonnenuntergang über dem Meer", "кошка на диване", "海辺の犬", "개와 고양이", "غروب الشمس",
@@ -67,7 +68,9 @@ def compare_candidates(outputs: dict[str, NDArray[np.generic]], boxes: NDArray[n
 
     Equal scores make the order arbitrary, so each candidate is compared with the anchor that is nearest to it.
     """
-    best = np.sort(scores.max(axis=1))[::-1][: len(outputs["scores"])]
+    near = np.argsort(-scores.max(axis=1), kind="stable")[: len(outputs["scores"]) + SPARE_ANCHORS]
+    boxes, scores = boxes[near], scores[near]
+    best = scores.max(axis=1)[: len(outputs["scores"])]
     ours, classes = outputs["boxes"].astype(np.float64), outputs["classes"].astype(np.int64)
     away = np.array(
         [np.abs(boxes - box).max(axis=1) + 1e3 * np.abs(scores[:, c] - s) for box, c, s in zip(ours, classes, outputs["scores"], strict=True)]

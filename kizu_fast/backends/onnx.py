@@ -71,13 +71,21 @@ class OnnxBackend:
     """Sessions of one kind, shared by all lanes."""
 
     def __init__(
-        self, repository: ModelRepository, *, kind: str = "cpu", lanes: int = 1, executor: Executor | None = None, arena: bool = False
+        self,
+        repository: ModelRepository,
+        *,
+        kind: str = "cpu",
+        lanes: int = 1,
+        executor: Executor | None = None,
+        arena: bool = True,
+        runtime: ModuleType | None = None,
     ) -> None:
         """Raises ConfigError when onnxruntime or the kind's provider is not installed.
 
-        executor: threads to run in; without one the backend makes its own. arena: keep freed memory (faster, not flat).
+        executor: threads to run in; without one the backend makes its own. arena=False is measured in docs/decisions/007-lanes.md.
+        runtime: another build of onnxruntime than the installed one.
         """
-        self._runtime, self._kind_name, self._kind = _onnxruntime(), kind, KINDS[kind]
+        self._runtime, self._kind_name, self._kind = runtime or _onnxruntime(), kind, KINDS[kind]
         wanted = self._kind.providers[0][0]
         if wanted not in self._runtime.get_available_providers():
             raise ConfigError(f"backend {kind}: this onnxruntime has no {wanted}; {self._kind.mend}")
@@ -133,7 +141,7 @@ class OnnxBackend:
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # the lanes are the parallelism
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.enable_cpu_mem_arena = self._arena  # an arena keeps the largest batch ever seen
+        options.enable_cpu_mem_arena = self._arena  # it keeps the largest batch ever seen: with bounded batches that is flat
         options.enable_mem_pattern = self._arena
         options.log_severity_level = _SILENT
         providers = [(provider, dict(settings)) for provider, settings in self._kind.providers]

@@ -22,7 +22,7 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
-    except asyncpg.DataError as error:  # a value that the driver cannot encode; an InterfaceError too, hence first
+    except (asyncpg.DataError, OverflowError) as error:  # a value that the driver cannot encode (COPY: bare); an InterfaceError too, hence first
         raise PermanentError(f"database: {one_line(error)}") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
         raise as_ours(error) from error

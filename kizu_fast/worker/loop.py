@@ -65,6 +65,7 @@ class Worker:
         self._settler = Settler(self._queue, results, self._database, tally)
         self._running: dict[UUID, tuple[Job, asyncio.Task[None]]] = {}
         self._lost: set[UUID] = set()
+        self._settling: set[UUID] = set()
         self._unfinished: list[Job] = []
         self._room = asyncio.Event()
 
@@ -157,6 +158,7 @@ class Worker:
     async def _attempt(self, job: Job) -> None:
         try:
             ending = await self._ending(job)
+            self._settling.add(job.id)  # from here on the settler finds out whether the lease still holds
             status = await self._settler.settle(job, ending)
             self._count(job, status, ending)
         except asyncio.CancelledError:
@@ -165,6 +167,7 @@ class Worker:
                 raise
         finally:
             self._lost.discard(job.id)
+            self._settling.discard(job.id)
             self._running.pop(job.id, None)
             self._room.set()
             if self._options.drain and not self._running:
@@ -215,8 +218,13 @@ class Worker:
                 self._database.report(error)
                 continue
             for job in jobs:
-                if job.id not in owned and job.id in self._running:
+                if job.id not in owned and self._is_at_work_on(job):
                     self._drop(job)
+
+    def _is_at_work_on(self, job: Job) -> bool:
+        """False for a job that ended meanwhile, claimed again or not: its heartbeat may have met its own completion."""
+        held = self._running.get(job.id)
+        return held is not None and held[0] is job and job.id not in self._settling
 
     def _drop(self, job: Job) -> None:
         log.warning("lease lost", error=str(LeaseLost(f"{display(job.asset.path)} passed on to another worker")))

@@ -1,12 +1,14 @@
 """Modes and profiles. Expected values are computed here from the published definitions, not by the code under test."""
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pictures import CAPS, encoded, far, scene
+from pictures import CAPS, encoded, far, png_chunk, scene
 from PIL import Image, ImageCms
 
 from kizu_fast.colour import reduced_rgb, srgb_from_rgb, transform_of
@@ -123,11 +125,6 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(kind: str) -> None:
 
 
 def test_sixteen_bit_colour_is_scaled_not_clipped() -> None:
-    import struct  # noqa: PLC0415  # only here
-    import zlib  # noqa: PLC0415
-
-    from pictures import png_chunk  # noqa: PLC0415
-
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in scene().astype(np.uint16) * 257)
     header = struct.pack(">IIBBBBB", 96, 64, 16, 2, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")

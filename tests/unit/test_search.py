@@ -7,10 +7,11 @@ from uuid import UUID
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from kizu_fast.domain import LIBRARY_OWNER, Embedding
 from kizu_fast.search import fuse, search
-from kizu_fast.store.search import Card
+from kizu_fast.store import Card, Hit, Space
 
 PHOTOS = [UUID(int=n) for n in range(1, 9)]
 SPACE = "open_clip/tiny/p1/00000000"
@@ -25,19 +26,25 @@ class ListedStore:
     space: str | None = SPACE
     asked: list[tuple[str, UUID]] = field(default_factory=list)
 
-    async def active_space(self) -> str | None:
-        return self.space
+    async def ensure_space(self, name: str, dim: int, kind: str = "image") -> int:
+        return 1
 
-    async def by_vector(self, user: UUID, space: str, vector: Sequence[float], limit: int) -> list[UUID]:
+    async def activate_if_whole(self, name: str) -> bool:
+        return True
+
+    async def active_space(self, kind: str = "image") -> Space | None:
+        return None if self.space is None else Space(1, self.space, 2)
+
+    async def by_vector(self, user: UUID, space: str, vector: NDArray[np.float32], limit: int) -> list[Hit]:
         self.asked.append(("vector", user))
-        return self.by_meaning[:limit]
+        return [Hit(photo, 0.5) for photo in self.by_meaning[:limit]]
 
-    async def by_objects(self, user: UUID, labels: Sequence[str], limit: int) -> list[UUID]:
+    async def by_objects(self, user: UUID, labels: Sequence[str], limit: int) -> list[Hit]:
         self.asked.append(("objects", user))
-        return self.by_label[:limit]
+        return [Hit(photo, 0.5) for photo in self.by_label[:limit]]
 
-    async def cards(self, user: UUID, asset_ids: Sequence[UUID]) -> list[Card]:
-        return [Card(asset_id=asset_id, path=b"/photos/%d.jpg" % asset_id.int, taken_at=None, objects=["dog"]) for asset_id in reversed(asset_ids)]
+    async def cards(self, user: UUID, asset_ids: Sequence[UUID]) -> dict[UUID, Card]:
+        return {photo: Card(photo, f"/photos/{photo.int}.jpg", None, ("dog",)) for photo in reversed(asset_ids)}
 
 
 async def embed(text: str, space: str) -> Embedding:
@@ -45,8 +52,8 @@ async def embed(text: str, space: str) -> Embedding:
 
 
 async def ranked(store: ListedStore, query: str, limit: int = 20) -> list[UUID]:
-    answer = await search(query, user=LIBRARY_OWNER, limit=limit, store=store, embed_text=embed)
-    return [hit.asset_id for hit in answer.hits]
+    answer = await search(query, user=LIBRARY_OWNER, limit=limit, stores=(store, store), embed_text=embed)
+    return [hit.asset_id for hit in answer.photos]
 
 
 async def test_a_photo_in_both_lists_comes_before_one_in_either() -> None:
@@ -76,10 +83,10 @@ async def test_the_answer_is_cut_to_the_limit_best_first() -> None:
 
 
 async def test_scores_fall_from_first_to_last() -> None:
-    answer = await search("sunset", user=LIBRARY_OWNER, limit=5, store=ListedStore(by_meaning=PHOTOS), embed_text=embed)
-    scores = [hit.score for hit in answer.hits]
+    answer = await search("sunset", user=LIBRARY_OWNER, limit=5, stores=(ListedStore(by_meaning=PHOTOS), ListedStore()), embed_text=embed)
+    scores = [hit.score for hit in answer.photos]
     assert scores == sorted(scores, reverse=True)
-    assert answer.hits[0].display_path == "/photos/1.jpg"
+    assert answer.photos[0].path == "/photos/1.jpg"
 
 
 @given(st.lists(st.permutations(PHOTOS), min_size=1, max_size=4))

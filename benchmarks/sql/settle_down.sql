@@ -1,0 +1,2 @@
+-- fill.assets: what autovacuum would do within a minute, done now.
+vacuum (analyze)

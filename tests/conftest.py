@@ -1,0 +1,52 @@
+"""Fixtures of the whole suite: real models, exported once per machine and shared by every run."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("KIZU_TEST_SHARED", ROOT.parent / "shared"))
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kizu_fast" / "tests"
+EXPORT = ROOT / ".venv-export" / "bin" / "python"
+
+
+def export(repository: Path, models: str, weights: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """`python -m export` in the environment that has the original libraries."""
+    command = [EXPORT, "-m", "export", "--models", models, "--weights", weights, "--repository", repository]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KIZU_", "CLIP_", "YOLO_"))}
+    return subprocess.run(list(map(str, command)), cwd=ROOT, env={**kept, **env}, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Pictures with truth and the makers of weights, beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no test data at {SHARED}; set KIZU_TEST_SHARED")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def trained_weights() -> Path | None:
+    """A folder with a trained yolov8n.pt, None where there is none."""
+    maker = SHARED / "bin" / "get-weights"
+    if not maker.exists():
+        return None
+    folder = CACHE / "weights"
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([maker, folder, "yolo"], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models(trained_weights: Path | None) -> Path:
+    """A model repository with ViT-B-32 (seeded random weights) and YOLOv8n (trained where they are at hand). About a minute on the first run."""
+    if not EXPORT.exists():
+        pytest.skip("no export environment; run: make setup")
+    repository = CACHE / "models"
+    repository.mkdir(parents=True, exist_ok=True)
+    for names, weights in (("clip", "random"), ("yolo", "random"), *((("yolo", str(trained_weights)),) if trained_weights else ())):
+        done = export(repository, names, weights, YOLO_SIZE="n")
+        assert done.returncode == 0, done.stderr
+    return repository

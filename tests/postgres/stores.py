@@ -1,0 +1,23 @@
+"""The store over a test's database, for fixtures of several modules."""
+
+from samples import Stores
+
+from kizu_fast.store.assets import Assets
+from kizu_fast.store.pool import Database
+from kizu_fast.store.queue import Queue
+from kizu_fast.store.results import Results
+from kizu_fast.store.search import Search
+from kizu_fast.store.spaces import Spaces
+
+
+def postgres_stores(database: Database) -> Stores:
+    """All parts over one database; time passes by moving due times and leases back."""
+
+    async def pass_time(seconds: float) -> None:
+        async with database.connection() as connection:
+            await connection.execute(
+                "update processing_queue set not_before = not_before - make_interval(secs => $1), lease_expires_at = lease_expires_at - make_interval(secs => $1)",
+                seconds,
+            )
+
+    return Stores(Queue(database), Results(database), Spaces(database), Assets(database), Search(database), pass_time)
