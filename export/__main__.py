@@ -74,15 +74,17 @@ def _source(word: str | None) -> str | Path | None:
 
 
 def _models(words: str | None, settings: Settings, *, random: bool) -> list[wanted.Wanted]:
-    standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size, random=random)
-    if words is None:
-        return standard
-    return wanted.chosen([word.strip() for word in words.split(",") if word.strip()], standard, random=random)
+    standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size)
+    named = ["clip", "yolo"] if words is None else [word.strip() for word in words.split(",") if word.strip()]
+    return wanted.chosen(named, standard, random=random)
 
 
 def _report(outcome: run.Outcome, *, as_json: bool) -> None:
+    reasons: dict[str, list[str]] = {}
     for name, reason in outcome.failures.items():
-        _say(reason if reason.startswith(name) else f"{name}: {reason}")
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():  # towers that share weights fail for one reason: one line
+        _say(reason if reason.startswith(names[0]) else f"{', '.join(names)}: {reason}")
     untrained = [name for name, manifest in outcome.manifests.items() if manifest["source"] == weights.RANDOM]
     if untrained:
         _say(f"{', '.join(untrained)}: weights are random, results mean nothing; for real ones run: python -m export --weights official (or DIR)")

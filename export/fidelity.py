@@ -78,7 +78,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     source = options.weights if options.weights in (weights.OFFICIAL, weights.RANDOM) else Path(options.weights).expanduser().resolve()
     job = run.Job(options.repository or settings.model_repository, settings.model_cache_dir, source, Downloader(), _say)
     random = source == weights.RANDOM
-    standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size, random=random)
+    standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size)
     figures: dict[str, Any] = {}
     for model in wanted.chosen(options.models.split(","), standard, random=random):
         figures.update(_of_model(_to_be_had(model, job), job, options.images))
@@ -93,7 +93,7 @@ def _to_be_had(model: Wanted, job: run.Job) -> Wanted:
         weights.find(model.original, job.source or weights.OFFICIAL, job.cache, job.downloader)
     except ConfigError as error:
         _say(f"{error}; measuring with random weights")
-        return next(twin for twin in wanted.clip_towers(model.original.model, "", random=True) if twin.family == model.family)
+        return wanted.untrained(model)
     return model
 
 

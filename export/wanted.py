@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from export.quiet import quiet
 from kizu_fast.errors import ConfigError
-from kizu_fast.specs import RANDOM, Family, clip_name, is_random, yolo_name
+from kizu_fast.specs import RANDOM, Family, clip_name, yolo_name
 
 YOLO_SIZES = ("n", "s", "m", "l", "x")
 TOWERS = {"image": Family.CLIP_IMAGE, "text": Family.CLIP_TEXT}
@@ -33,9 +33,9 @@ class Wanted:
     original: Original
 
 
-def defaults(clip_model: str, clip_pretrained: str, yolo_size: str, *, random: bool) -> list[Wanted]:
+def defaults(clip_model: str, clip_pretrained: str, yolo_size: str) -> list[Wanted]:
     """The models that the settings name."""
-    return [*clip_towers(clip_model, clip_pretrained, random=random), yolo_detector(yolo_size, random=random)]
+    return [*clip_towers(clip_model, clip_pretrained), yolo_detector(yolo_size)]
 
 
 def clip_towers(model: str, tag: str, *, random: bool = False) -> list[Wanted]:
@@ -50,40 +50,33 @@ def yolo_detector(size: str, *, random: bool = False) -> Wanted:
     return Wanted(yolo_name(size, random=random), Family.YOLO, Original("yolo", f"yolov8{size}", random=random))
 
 
+def untrained(wanted: Wanted) -> Wanted:
+    """The same architecture with random weights."""
+    if wanted.original.family == "yolo":
+        return yolo_detector(wanted.original.model.removeprefix("yolov8"), random=True)
+    return next(tower for tower in clip_towers(wanted.original.model, RANDOM) if tower.family == wanted.family)
+
+
 def chosen(words: Sequence[str], standard: Sequence[Wanted], *, random: bool) -> list[Wanted]:
-    """The models that --models names: clip, yolo, a folder's name, yolov8s or open_clip's MODEL/TAG.
+    """The models that --models names: clip, yolo, a folder's name, yolov8s or open_clip's MODEL/TAG. random: their untrained twins.
 
-    Raises ConfigError for a word that is none of these.
+    standard are those of the settings, as trained. Raises ConfigError for a word that is none of these.
     """
-    found: dict[str, Wanted] = {}
-    for word in words:
-        for wanted in _meant(word, standard, random=random):
-            found[wanted.name] = wanted
-    return list(found.values())
+    meant = [wanted for word in words for wanted in _meant(word, standard)]
+    return list({wanted.name: wanted for wanted in (map(untrained, meant) if random else meant)}.values())
 
 
-def _meant(word: str, standard: Sequence[Wanted], *, random: bool) -> list[Wanted]:
+def _meant(word: str, standard: Sequence[Wanted]) -> list[Wanted]:
     if word in ("clip", "yolo"):
         return [wanted for wanted in standard if wanted.original.family == word]
-    for size in YOLO_SIZES:
-        if word in (yolo_name(size), yolo_name(size, random=True)):
-            return [yolo_detector(size, random=random or is_random(word))]
     if "/" in word:
         model, _, tag = word.partition("/")
-        return clip_towers(model, tag, random=random)
-    named = [wanted for wanted in standard for twin in _twins(wanted, random=random) if twin.name == word]
-    return [twin for wanted in named for twin in _twins(wanted, random=random) if twin.name == word or random] or _by_folder(word, random=random)
+        return clip_towers(model, tag)
+    known = [*standard, *map(yolo_detector, YOLO_SIZES)]
+    return next(([wanted] for each in known for wanted in (each, untrained(each)) if wanted.name == word), None) or _by_folder(word)
 
 
-def _twins(wanted: Wanted, *, random: bool) -> list[Wanted]:
-    """The model itself and the one with untrained weights in its place."""
-    if wanted.original.family != "clip":
-        return [wanted]
-    towers = [*clip_towers(wanted.original.model, wanted.original.tag or RANDOM), *clip_towers(wanted.original.model, RANDOM)]
-    return [tower for tower in towers if tower.family == wanted.family and (tower.original.random or not random)]
-
-
-def _by_folder(word: str, *, random: bool) -> list[Wanted]:
+def _by_folder(word: str) -> list[Wanted]:
     """Look a folder's name up among all models of open_clip: slow, since it imports the library."""
     with quiet():
         import open_clip  # noqa: PLC0415  # takes seconds
@@ -91,7 +84,5 @@ def _by_folder(word: str, *, random: bool) -> list[Wanted]:
     for model, tag in pairs:
         for tower in clip_towers(model, tag):
             if tower.name == word:
-                return [twin for twin in clip_towers(model, tag, random=random) if twin.family == tower.family]
-    raise ConfigError(
-        f"unknown model {word!r}: --models takes clip, yolo, yolov8n to yolov8x, a name such as clip-vit-b-32-openai-image, or open_clip's MODEL/TAG"
-    )
+                return [tower]
+    raise ConfigError(f"unknown model {word!r}: --models takes clip, yolo, yolov8n to yolov8x, a name such as clip-vit-b-32-openai-image, or open_clip's MODEL/TAG")

@@ -58,8 +58,18 @@ class Queue:
         return _ids(await self._database.fetch("defer", *_keys(jobs), timedelta(seconds=delay_s), reasons))
 
     async def reset_stale(self) -> int:
-        """Jobs whose lease ended: back to pending after a backoff, or failed after the last attempt. How many."""
-        return int(await self._database.fetchval("reset_stale"))
+        """Jobs whose lease ended: back to pending after a backoff, or failed after the last attempt. How many.
+
+        Rows that a frozen process has locked come with a later call: the first thing here is to end its session, once it is frozen for 10 s.
+        """
+        await self._database.fetch("end_frozen")
+        async with self._database.transaction() as connection:
+            await connection.execute(statement("short_lock_wait"))
+            try:
+                async with connection.transaction():
+                    return int(await connection.fetchval(statement("reset_stale")))
+            except asyncpg.LockNotAvailableError:
+                return 0
 
     async def counts(self, user: UUID) -> QueueCounts:
         """Rows of one user by status."""

@@ -9,6 +9,8 @@ import structlog
 def set_up_logs(*, debug: bool, quiet: bool = False) -> None:
     """INFO and above; quiet: only warnings; debug: everything, tracebacks included. Standard output is never touched."""
     level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
+    for library in ("asyncio", "asyncpg"):  # what a lost connection makes them say, tracebacks and all; our own line names the cause
+        logging.getLogger(library).setLevel(logging.WARNING if debug else logging.CRITICAL)
     shorten = () if debug else (_without_traceback,)
     structlog.configure(
         processors=[

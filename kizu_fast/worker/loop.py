@@ -175,6 +175,7 @@ class Worker:
 
     async def _ending(self, job: Job) -> Ending:  # noqa: PLR0911  # one return per class of error
         """Errors become endings: the class decides, never the text."""
+        asked_at = asyncio.get_running_loop().time()
         try:
             result = await self._process(job)
         except PermanentError as error:
@@ -191,7 +192,7 @@ class Worker:
         except Exception as error:  # the one place where a bug must not take the other photos with it
             log.exception("unexpected error", asset=str(job.asset.id))
             return Failed(_named(job, error), retry=True)
-        self._services.clear()
+        self._services.clear(asked_at)
         return Done(result)
 
     def _count(self, job: Job, status: str, ending: Ending) -> None:

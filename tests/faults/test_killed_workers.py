@@ -72,12 +72,12 @@ def test_a_worker_frozen_while_it_writes_holds_up_nobody_for_long(rig: Rig, libr
         waiting = "select pid from pg_stat_activity where application_name = 'kizu_fast' and wait_event_type = 'Lock'"
         writer = until(lambda: rig.rows(waiting), "results being written")[0]["pid"]
         frozen.send(signal.SIGSTOP)
-    state = "select state from pg_stat_activity where pid = $1"
-    until(lambda: rig.value(state, writer) == "idle in transaction", "a transaction that nobody goes on with")
+    waits = "select state from pg_stat_activity where pid = $1 and wait_event = 'ClientRead' and xact_start is not null"
+    frozen_state = until(lambda: rig.value(waits, writer) if rig.rows(waits, writer) else None, "a transaction that nobody goes on with")
     since = time.monotonic()
     live = rig.worker("--drain", **SHORT)
-    until(lambda: not rig.rows(state, writer), "the server throws the frozen writer out", 30)
-    show(f"thrown out after {time.monotonic() - since:.1f} s")
+    until(lambda: not rig.rows("select from pg_stat_activity where pid = $1", writer), "the server throws the frozen writer out", 30)
+    show(f"thrown out of {frozen_state!r} after {time.monotonic() - since:.1f} s")
     assert live.ended() == 0
     frozen.send(signal.SIGCONT)
     assert frozen.report()["completed"] + live.report()["completed"] == 300
@@ -107,12 +107,12 @@ def test_photos_forgotten_while_in_process_leave_no_row(rig: Rig, library: Path)
     worker = rig.worker("--drain")
     rig.stopped_with_jobs(worker)
     paths = "select convert_from(p.path, 'UTF8') as path from asset_paths p join processing_queue q using (asset_id) where q.status = 'processing'"
-    doomed = [row["path"] for row in rig.rows(paths)]
-    assert rig.line.json("forget", *doomed)["assets"] == len(doomed)
+    doomed = [row["path"] for row in rig.rows(paths)][:3]
+    assert [rig.line.json("forget", path)["assets"] for path in doomed] == [1] * len(doomed)
     worker.send(signal.SIGCONT)
     until(lambda: rig.done() > 50, "the worker goes on")
-    more = [row["path"] for row in rig.rows(paths)]
-    gone = rig.line.json("forget", *more)["assets"] if more else 0
+    more = [row["path"] for row in rig.rows(paths)][:3]
+    gone = sum(rig.line.json("forget", path)["assets"] for path in more)
     show(f"forgotten in process: {len(doomed)}, then {gone}")
     assert worker.ended() == 0
     rig.sound(300 - len(doomed) - gone)
