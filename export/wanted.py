@@ -85,4 +85,6 @@ def _by_folder(word: str) -> list[Wanted]:
         for tower in clip_towers(model, tag):
             if tower.name == word:
                 return [tower]
-    raise ConfigError(f"unknown model {word!r}: --models takes clip, yolo, yolov8n to yolov8x, a name such as clip-vit-b-32-openai-image, or open_clip's MODEL/TAG")
+    raise ConfigError(
+        f"unknown model {word!r}: --models takes clip, yolo, yolov8n to yolov8x, a name such as clip-vit-b-32-openai-image, or open_clip's MODEL/TAG"
+    )

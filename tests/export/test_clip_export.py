@@ -99,7 +99,7 @@ def test_a_text_tower_of_the_hub_is_exported_with_its_own_tokenizer(multilingual
 def test_without_its_tokenizer_the_text_tower_fails_alone(multilingual: tuple[str, Path], job: Callable[..., Any]) -> None:
     name, _ = multilingual
     work = job("random")
-    work.downloader._silent["huggingface.co"] = "ConnectError"  # noqa: SLF001  # what an unreachable hub leaves behind
+    work.downloader._silent["huggingface.co"] = "ConnectError"  # what an unreachable hub leaves behind
     outcome = run.export(clip_towers(name, "random"), work)
     assert list(outcome.manifests) == ["clip-tiny-xlm-random-image"]
     assert "the tokenizer tiny/xlm could not be downloaded from huggingface.co" in outcome.failures["clip-tiny-xlm-random-text"]
@@ -119,7 +119,7 @@ def test_the_architectures_of_open_clip_s_roberta_towers_are_committed(hub: str)
 
 def test_an_unknown_text_tower_says_where_its_architecture_belongs() -> None:
     with pytest.raises(ConfigError, match=r"text tower facebook/nllb has no architecture .* config.json"):
-        clips._local_text_tower({"text_cfg": {"hf_model_name": "facebook/nllb"}})  # noqa: SLF001
+        clips._local_text_tower({"text_cfg": {"hf_model_name": "facebook/nllb"}})
 
 
 def test_an_unknown_model_is_refused() -> None:
@@ -173,7 +173,7 @@ def test_the_model_s_own_preprocessing_is_served(cfg: PreprocessCfg, steps: str)
 
     from kizu_fast.models.clip import preprocess  # noqa: PLC0415
 
-    assert clips._steps(cfg, Original("clip", "X")) == steps  # noqa: SLF001
+    assert clips._steps(cfg, Original("clip", "X")) == steps
     transform = image_transform_v2(PreprocessCfg(**{**vars(cfg), "size": 96, "mean": (0, 0, 0), "std": (1, 1, 1)}), is_train=False)
     for photo in parity.pictures(6):
         theirs = transform(Image.fromarray(photo.pixels)).permute(1, 2, 0).numpy() * 255
@@ -183,10 +183,10 @@ def test_the_model_s_own_preprocessing_is_served(cfg: PreprocessCfg, steps: str)
 @pytest.mark.parametrize("cfg", [PreprocessCfg(resize_mode="longest", fill_color=255), PreprocessCfg(interpolation="random")])
 def test_preprocessing_that_is_not_served_is_refused(cfg: PreprocessCfg) -> None:
     with pytest.raises(ConfigError, match="which is not served"):
-        clips._steps(cfg, Original("clip", "X"))  # noqa: SLF001
+        clips._steps(cfg, Original("clip", "X"))
 
 
 def test_a_square_input_is_needed() -> None:
-    assert clips._side((64, 64), Original("clip", "X")) == 64  # noqa: SLF001
+    assert clips._side((64, 64), Original("clip", "X")) == 64
     with pytest.raises(ConfigError, match="only square inputs"):
-        clips._side((64, 32), Original("clip", "X"))  # noqa: SLF001
+        clips._side((64, 32), Original("clip", "X"))

@@ -123,7 +123,7 @@ def test_a_failed_parity_leaves_the_repository_as_it_was(tiny: str, job: Callabl
     with install.alone(work.repository), install.staging(work.repository, towers[0].name) as folder:
         path = folder / "1" / "model.onnx"
         with run.quiet(), clips.torch.no_grad():
-            clips._export(Negated(loaded.model).eval(), clips.torch.zeros(2, 64, 64, 3, dtype=clips.torch.uint8), spec, path)  # noqa: SLF001
+            clips._export(Negated(loaded.model).eval(), clips.torch.zeros(2, 64, 64, 3, dtype=clips.torch.uint8), spec, path)
             figures = image_parity(clips, loaded, spec, path)
         with pytest.raises(ConfigError, match="parity with the original failed, cosine_min -1"):
             parity.demand(towers[0].name, figures)
@@ -133,7 +133,7 @@ def test_a_failed_parity_leaves_the_repository_as_it_was(tiny: str, job: Callabl
 def image_parity(clips: Any, loaded: Any, spec: ModelSpec, path: Path) -> dict[str, Any]:
     rows = [clips.image_model.preprocess(photo, 64) for photo in parity.pictures(4)]
     theirs = clips.ImageTower(loaded.model).eval()(clips.torch.from_numpy(np.stack(rows))).numpy()
-    figures: dict[str, Any] = clips._vector_parity(path, spec, rows, theirs, clips.image_model.postprocess)  # noqa: SLF001
+    figures: dict[str, Any] = clips._vector_parity(path, spec, rows, theirs, clips.image_model.postprocess)
     return figures
 
 

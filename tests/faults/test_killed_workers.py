@@ -21,7 +21,7 @@ def let_in(rig: Rig, photos: int) -> None:
     )
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_workers_lose_nothing_and_double_nothing(rig: Rig, library: Path, kills: int) -> None:
     seed = int.from_bytes(os.urandom(4))
     show(f"seed {seed}")
@@ -120,7 +120,7 @@ def test_photos_forgotten_while_in_process_leave_no_row(rig: Rig, library: Path)
 
 
 def test_a_worker_asked_to_leave_gives_back_what_it_has_not_finished(rig: Rig, library: Path) -> None:
-    rig.ingest(library, 2000)
+    rig.ingest(library / "first", 300)
     worker = rig.worker()
     until(lambda: rig.done() > 20, "the worker is in the midst of it")
     worker.send(signal.SIGTERM)

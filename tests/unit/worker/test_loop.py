@@ -401,3 +401,24 @@ def test_a_wake_up_starts_a_new_job_before_the_next_poll(in_no_time: InNoTime) -
         await running
 
     in_no_time(main)
+
+
+class SlowToAnswer(StormyResults):
+    """Commits at once and answers late."""
+
+    async def settle(self, batch: Sequence[tuple[Job, PhotoResult]]) -> Settled:
+        settled = await super().settle(batch)
+        await asyncio.sleep(60)
+        return settled
+
+
+def test_a_completion_that_meets_its_own_heartbeat_is_no_lost_lease(in_no_time: InNoTime) -> None:
+    async def main() -> None:
+        bench = Bench(instantly)
+        bench.results = SlowToAnswer(bench.database, bench.weather)
+        await bench.add(3)
+        await bench.run()
+        assert bench.tally.completed == 3
+        assert [status for status, _ in bench.endings] == ["completed"] * 3
+
+    in_no_time(main)
