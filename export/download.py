@@ -16,7 +16,6 @@ from kizu_fast.errors import ConfigError
 
 CONNECT_S, READ_S = 5.0, 30.0
 RESUMES = 3  # of a transfer that broke off after it had brought something
-_CHUNK = 1 << 20
 
 
 class Unreachable(ConfigError):
@@ -91,7 +90,7 @@ class Downloader:
             stream.seek(have)
             stream.truncate()
             task = bar.add_task(part.stem, total=total, completed=have)
-            for block in answer.iter_bytes(_CHUNK):
+            for block in answer.iter_bytes():  # as they come: what a cut line brought is kept, and resumed from
                 stream.write(block)
                 bar.advance(task, len(block))
 

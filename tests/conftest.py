@@ -2,9 +2,11 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("KIZU_TEST_SHARED", ROOT.parent / "shared"))
@@ -17,6 +19,13 @@ def export(repository: Path, models: str, weights: str, **env: str) -> subproces
     command = [EXPORT, "-m", "export", "--models", models, "--weights", weights, "--repository", repository]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KIZU_", "CLIP_", "YOLO_"))}
     return subprocess.run(list(map(str, command)), cwd=ROOT, env={**kept, **env}, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_at_the_start() -> Iterator[None]:
+    """A command that ran in this process has pointed the logs at a stream that ends with its test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

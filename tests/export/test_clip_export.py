@@ -93,7 +93,8 @@ def test_a_text_tower_of_the_hub_is_exported_with_its_own_tokenizer(multilingual
     with quiet():
         tokenizer = open_clip.tokenizer.HFTokenizer(str(home / "open_clip" / "tokenizers" / "tiny--xlm"), context_length=24)
         unequal = tokens.unequal(tokenizer, work.repository / "clip-tiny-xlm-random-text" / "tokenizer.json", "p1-whitespace", texts(300))
-    assert unequal == []
+    # tokens of CLIP's own vocabulary, written out: this tokenizer knows them as tokens too, a real one of the hub does not
+    assert [text for text in unequal if "_of_text>" not in text.lower()] == []
 
 
 def test_without_its_tokenizer_the_text_tower_fails_alone(multilingual: tuple[str, Path], job: Callable[..., Any]) -> None:

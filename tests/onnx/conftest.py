@@ -7,8 +7,6 @@ import pytest
 
 from kizu_fast.backends.repository import ModelRepository
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> ModelRepository:
@@ -20,9 +18,6 @@ def tiny(tmp_path: Path) -> ModelRepository:
 
 
 @pytest.fixture(scope="session")
-def exported() -> ModelRepository:
-    """The project's own model repository. Skips, visibly, before the first export."""
-    repository = ModelRepository(ROOT / "model_repository")
-    if not repository.names():
-        pytest.skip("no model is exported yet: run `make export`")
-    return repository
+def exported(models: Path) -> ModelRepository:
+    """Real models, exported once per machine."""
+    return ModelRepository(models)

@@ -4,19 +4,17 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import pytest
+from structlog.testing import capture_logs
 
 from kizu_fast.errors import SourceUnavailable
-from kizu_fast.worker.logs import set_up_logs
 from kizu_fast.worker.outage import OutageGate
 
 InNoTime = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 GONE = SourceUnavailable("the drive is not there")
 
 
-def test_a_pause_is_said_once_and_so_is_its_end(in_no_time: InNoTime, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pause_is_said_once_and_so_is_its_end(in_no_time: InNoTime) -> None:
     async def main() -> None:
-        set_up_logs(debug=False)
         gate = OutageGate()
         for _ in range(5):
             gate.report(GONE)
@@ -24,10 +22,10 @@ def test_a_pause_is_said_once_and_so_is_its_end(in_no_time: InNoTime, capsys: py
         gate.clear()
         gate.clear()
 
-    in_no_time(main)
-    said = capsys.readouterr().err
-    assert (said.count("event=paused"), said.count("event=resumed")) == (1, 1)
-    assert "the drive is not there" in said
+    with capture_logs() as said:
+        in_no_time(main)
+    assert [line["event"] for line in said] == ["paused", "resumed"]
+    assert said[0]["reason"] == "the drive is not there"
 
 
 def test_waits_grow_and_begin_anew_after_the_service_was_back(in_no_time: InNoTime) -> None:
