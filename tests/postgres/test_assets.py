@@ -1,7 +1,6 @@
 """kizu_fast/store/assets.py on PostgreSQL: round trips, races, cascades, and a library against a model of itself."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,7 +14,6 @@ from stores import postgres_stores
 from kizu_fast.errors import TransientError
 from kizu_fast.store import Registered
 from kizu_fast.store.pool import Database, open_database
-from kizu_fast.store.sql import statement
 
 Fetch = Callable[..., Awaitable[list[asyncpg.Record]]]
 
@@ -244,36 +242,3 @@ async def test_paths_are_looked_up_by_their_index(fetch: Fetch, stores: Stores) 
     text = "\n".join(row[0] for row in plan)
     assert "asset_paths_pkey" in text
     assert "Seq Scan" not in text
-
-
-def plan_text(rows: list[asyncpg.Record]) -> str:
-    return "\n".join(row[0] for row in rows)
-
-
-async def test_a_first_import_is_not_quadratic_while_the_server_has_no_statistics(stores: Stores, fetch: Fetch) -> None:
-    """Without statistics the index on time ties with the one on bytes, and each look-up reads the user's whole library (measured: 0.8 s for 64 photos)."""
-    for table in ("assets", "asset_paths", "processing_queue"):
-        await fetch(f"alter table {table} set (autovacuum_enabled = off)")
-    for name in ("one", "two"):
-        await registered(stores, 1000, name=name)
-    rows = await fetch("select id, content_sha256 from assets limit 64")
-
-    compared = [{"id": str(row["id"]), "sha256": row["content_sha256"].hex()} for row in rows]
-    settling = plan_text(await fetch("explain " + statement("compare_bytes"), json.dumps(compared)))
-    shas = [row["content_sha256"] for row in rows]
-    importing = plan_text(await fetch("explain " + statement("registration_state"), ALICE, [b"/photos/one00001.jpg"], shas))
-
-    for plan in (settling, importing):
-        assert "assets_user_sha256_live" in plan
-        assert "assets_user_taken_live" not in plan
-
-
-async def test_statistics_are_refreshed_when_the_library_doubled_and_not_at_every_call(database: Database, stores: Stores) -> None:
-    async def import_(name: str, count: int) -> list[str]:
-        files = [file(f"/photos/{name}{number}.jpg", f"{name}{number}") for number in range(count)]
-        return await statements_of(database, lambda: stores.assets.register(ALICE, files, BOTH))
-
-    first, small = await import_("first", 1000), await import_("small", 10)
-
-    assert [query for query in first if "analyze (" in query]
-    assert not [query for query in small if "analyze (" in query]
