@@ -83,20 +83,23 @@ def _local_text_tower(config: dict[str, Any]) -> dict[str, Any]:
 def _fill(model: Any, path: Path, original: Original) -> None:
     scripted = zipfile.is_zipfile(path) and any(name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist())
     try:
-        open_clip.load_checkpoint(model, str(path), weights_only=not scripted)  # a TorchScript archive runs no pickled code
+        # a TorchScript archive runs no pickled code; it also holds the buffers that the model makes by itself
+        odd = open_clip.load_checkpoint(model, str(path), strict=not scripted, weights_only=not scripted)
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise ConfigError(
             f"{path} does not fit {original.model}: {_mismatch(model, path, scripted=scripted) or str(error).splitlines()[0]}"
         ) from error
     except (pickle.UnpicklingError, EOFError, OSError) as error:
         raise ConfigError(f"{path} is no checkpoint: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+    if scripted and (odd.missing_keys or set(odd.unexpected_keys) - {name for name, _ in model.named_buffers()}):
+        raise ConfigError(f"{path} does not fit {original.model}: {_mismatch(model, path, scripted=True)}")
 
 
 def _mismatch(model: Any, path: Path, *, scripted: bool) -> str | None:
     """Expected and found tensors in one line, None when the file cannot be read at all."""
     try:
-        found = {name: list(value.shape) for name, value in open_clip.load_state_dict(str(path), weights_only=not scripted).items()}
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, StopIteration, pickle.UnpicklingError, EOFError, OSError):
+        found = {name: list(value.shape) for name, value in open_clip.factory.load_state_dict(str(path), weights_only=not scripted).items()}
+    except (RuntimeError, ValueError, KeyError, TypeError, StopIteration, pickle.UnpicklingError, EOFError, OSError):
         return None
     return tensor_difference({name: list(value.shape) for name, value in model.state_dict().items()}, found)
 

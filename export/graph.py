@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from kizu_fast.backends.onnx import refusals
 from kizu_fast.errors import ConfigError
 from kizu_fast.specs import ModelSpec, TensorSpec
 
@@ -90,7 +91,7 @@ class Session:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (RuntimeError, ValueError) as error:  # every error of onnxruntime is one of these
+        except refusals() as error:
             raise ConfigError(f"{path}: onnxruntime refuses it: {str(error).splitlines()[0]}") from error
         self._names = [output.name for output in self._session.get_outputs()]
 

@@ -147,7 +147,7 @@ class OnnxBackend:
         providers = [(provider, dict(settings)) for provider, settings in self._kind.providers]
         try:
             return self._runtime.InferenceSession(str(path), options, providers=providers)
-        except _failures() as error:
+        except refusals() as error:
             raise ConfigError(f"{path} cannot be loaded: {_one_line(error)}; run: {export_command(name)}") from error
 
     def _prove(self, session: Any, spec: ModelSpec) -> None:
@@ -171,7 +171,7 @@ class OnnxBackend:
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
         except (_state().InvalidArgument, ValueError, TypeError) as error:
             raise PermanentError(f"{spec.name}: the graph refuses its input: {_one_line(error)}") from error
-        except _failures() as error:
+        except refusals() as error:
             raise TransientError(f"{spec.name}: {_one_line(error)}") from error
 
 
@@ -219,7 +219,7 @@ def _state() -> ModuleType:
     return importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def refusals() -> tuple[type[Exception], ...]:
     """Whatever onnxruntime raises. Its own exceptions share no base class."""
     own = [value for value in vars(_state()).values() if isinstance(value, type) and issubclass(value, Exception)]
     return (*own, RuntimeError, ValueError, MemoryError)

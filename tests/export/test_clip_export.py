@@ -128,11 +128,36 @@ def test_an_unknown_model_is_refused() -> None:
         clips.load(Original("clip", "ViT-Z", "x"), Weights(None, "random", None, ""))
 
 
+def test_weights_of_another_architecture_name_expected_and_found(tiny: str, tiny_weights: Path, tmp_path: Path) -> None:
+    state = torch.load(tiny_weights / "open_clip" / f"{tiny}_mine.pt")
+    state["visual.conv1.weight"] = torch.zeros(64, 3, 8, 8)
+    del state["text_projection"]
+    torch.save(state, tmp_path / "odd.pt")
+    pattern = r"odd.pt does not fit Tiny-CLIP: visual.conv1.weight expected \[64, 3, 16, 16\], found \[64, 3, 8, 8\].*expected text_projection \[64, 32\] is missing"
+    with pytest.raises(ConfigError, match=pattern):
+        clips.load(Original("clip", tiny, "mine"), of(tmp_path / "odd.pt"))
+
+
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04 half a zip"])
 def test_a_file_that_is_no_checkpoint_is_one_line(tiny: str, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(ConfigError, match=r"bad.pt (is no checkpoint|does not fit)") as caught:
         clips.load(Original("clip", tiny, "mine"), of(tmp_path / "bad.pt"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_torchscript_archive_as_openai_publishes_it_is_read(tiny: str, tiny_weights: Path, tmp_path: Path) -> None:
+    with quiet():
+        model = open_clip.create_model(tiny, pretrained=str(tiny_weights / "open_clip" / f"{tiny}_mine.pt")).eval()
+        torch.jit.trace(model, (torch.zeros(1, 3, 64, 64), torch.zeros(1, 20, dtype=torch.long)), check_trace=False).save(str(tmp_path / "jit.pt"))
+    loaded = clips.load(Original("clip", tiny, "mine"), of(tmp_path / "jit.pt"))
+    assert clips.tensors_digest(loaded.model) == clips.tensors_digest(model)
+
+
+def test_a_torchscript_archive_of_something_else_is_refused(tiny: str, tmp_path: Path) -> None:
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(tmp_path / "jit.pt"))
+    with pytest.raises(ConfigError, match="does not fit Tiny-CLIP") as caught:
+        clips.load(Original("clip", tiny, "mine"), of(tmp_path / "jit.pt"))
     assert "\n" not in str(caught.value)
 
 

@@ -92,6 +92,16 @@ def test_the_whole_way_of_a_photo_gives_open_clip_s_vector(original: clips.Clip,
     assert figures["centred_cosine_min"] >= 0.9999
 
 
+def test_the_centred_cosine_sees_what_the_plain_one_does_not(original: clips.Clip, rendered: list[Path]) -> None:
+    """Untrained vectors look alike: even a wrong picture has a high cosine. So the gate must be the centred one."""
+    rows = np.stack([image_model.preprocess(measure.read(path), 224) for path in rendered[:6]])
+    tower = clips.ImageTower(original.model).eval()
+    vectors = tower(clips.torch.from_numpy(rows)).detach().numpy()
+    wrong = parity.compare_vectors(np.roll(vectors, 1, axis=0), vectors)
+    assert wrong["cosine_min"] > 0.2
+    assert wrong["centred_cosine_min"] < 0
+
+
 def test_a_row_s_vector_does_not_depend_on_its_batch(models: Path, rendered: list[Path]) -> None:
     session = graph.Session(graph_of(models, RANDOM_IMAGE))
     rows = np.stack([image_model.preprocess(measure.read(path), 224) for path in rendered[:7]])

@@ -63,6 +63,13 @@ def test_declaring_a_tensor_that_is_not_there_is_an_error(tmp_path: Path) -> Non
         graph.declare(write(tmp_path / "m.onnx", output="other"), SPEC)
 
 
+def test_a_file_that_onnxruntime_refuses_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match="onnxruntime refuses it") as caught:
+        graph.Session(tmp_path / "m.onnx")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_session_answers_by_name(tmp_path: Path) -> None:
     out = graph.Session(write(tmp_path / "m.onnx")).run({"tokens": np.arange(8, dtype=np.int32).reshape(2, 4)})
     assert out["text_features"].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
