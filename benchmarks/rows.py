@@ -95,7 +95,7 @@ def _result(vector: NDArray[np.float32], seed: int) -> PhotoResult:
     found = Detections(boxes, scores, rng.integers(0, 80, _OBJECTS), tuple(f"label{n}" for n in rng.integers(0, 80, _OBJECTS)))
     facts = PhotoFacts(_WIDTH, _HEIGHT, mime_type="image/jpeg")
     models = {Operation.EMBEDDING: _SPACE, Operation.OBJECTS: _DETECTOR}
-    return PhotoResult(facts, 2_500_000, 1_700_000_000_000_000_000, None, Embedding(_SPACE, vector), found, models)
+    return PhotoResult(facts, 2_500_000, 1_700_000_000_000_000_000, None, Embedding(_SPACE, vector), found, models=models)
 
 
 async def _copy(library: Library, space: int, assets: Sequence[UUID], results: Sequence[PhotoResult]) -> None:

@@ -17,13 +17,14 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from export import graph, parity, tokens
+from export.install import Built
 from export.wanted import Original, Wanted
-from export.weights import Weights
+from export.weights import Extras, Weights, tokenizer_folder
 from kizu_fast import specs
 from kizu_fast.errors import ConfigError
 from kizu_fast.models import clip as image_model
 from kizu_fast.models import clip_text as text_model
-from kizu_fast.specs import ModelSpec
+from kizu_fast.specs import Family, ModelSpec
 
 PARITY_PICTURES = 12
 ARCHITECTURES = Path(__file__).parent / "architectures"
@@ -162,6 +163,26 @@ class TextTower(torch.nn.Module):  # type: ignore[misc]  # torch is not in the d
     def forward(self, tokens: Any) -> Any:
         """(B, context) int32 to (B, dim)."""
         return self.model.encode_text(tokens.long(), normalize=True)
+
+
+def build(clip: Clip, wanted: Wanted, folder: Path, extras: Extras) -> Built:
+    """Write one tower below folder, the text tower with its tokenizer. Raises ConfigError when parity fails or the tokenizer is not to be had."""
+    if wanted.family is Family.CLIP_IMAGE:
+        spec, facts = build_image(clip, wanted, folder)
+    else:
+        spec, facts = build_text(clip, wanted, folder, _tokenizer(clip, extras))
+    return Built(spec, facts, clip.sha256)
+
+
+def _tokenizer(clip: Clip, extras: Extras) -> Any:
+    """open_clip's tokenizer of a text tower; one of the hub is read from files, never by the library itself."""
+    text_cfg = clip.config["text_cfg"]
+    hub = text_cfg.get("hf_tokenizer_name")
+    if not hub:
+        return open_clip.get_tokenizer(clip.original.model)
+    folder = tokenizer_folder(hub, extras.source, extras.cache, extras.downloader)
+    context = text_cfg.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+    return open_clip.tokenizer.HFTokenizer(str(folder), context_length=context, **(text_cfg.get("tokenizer_kwargs") or {}))
 
 
 def build_image(clip: Clip, wanted: Wanted, folder: Path) -> tuple[ModelSpec, dict[str, Any]]:

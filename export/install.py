@@ -8,15 +8,26 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from export import manifest as manifests
 from kizu_fast.errors import ConfigError
+from kizu_fast.specs import ModelSpec
 
 _STAGING, _RETIRED = ".staging-", ".retired-"
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 _AT_FDCWD = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a family's build() left in the staged folder."""
+
+    spec: ModelSpec
+    facts: Mapping[str, Any]  # for the manifest; "parity" holds the figures against the original
+    sha256: str  # of the tensors: names weights that are no file
 
 
 @contextlib.contextmanager

@@ -14,9 +14,8 @@ from export.download import Downloader
 from export.manifest import Manifest
 from export.quiet import quiet
 from export.wanted import Original, Wanted
-from export.weights import Weights
+from export.weights import Extras, Weights
 from kizu_fast.errors import ConfigError
-from kizu_fast.specs import Family
 
 Say = Callable[[str], None]
 
@@ -101,14 +100,14 @@ def current(wanted: Wanted, job: Job) -> Manifest | None:
 
 def _build_all(original: Original, stale: Sequence[Wanted], found: Weights, job: Job) -> Iterator[tuple[Wanted, Manifest | ConfigError]]:
     # torch takes seconds to import: only here, where something is to be built
-    family = importlib.import_module("export.yolo" if original.family == "yolo" else "export.clip")
+    module = importlib.import_module(f"export.{original.family}")
     torch = importlib.import_module("torch")
     with torch.no_grad():
-        loaded = family.load(original, found)
+        loaded = module.load(original, found)
         for wanted in stale:
             began = time.monotonic()
             try:
-                manifest = _build(family, loaded, wanted, found, job)
+                manifest = _build(module, loaded, wanted, found, job)
             except ConfigError as error:
                 yield wanted, error
                 continue
@@ -117,18 +116,11 @@ def _build_all(original: Original, stale: Sequence[Wanted], found: Weights, job:
             yield wanted, manifest
 
 
-def _build(family: Any, loaded: Any, wanted: Wanted, found: Weights, job: Job) -> Manifest:
+def _build(module: Any, loaded: Any, wanted: Wanted, found: Weights, job: Job) -> Manifest:
     with install.staging(job.repository, wanted.name) as folder:
-        if wanted.family is Family.YOLO:
-            spec, facts = family.build(loaded, wanted, folder)
-            sha256 = found.sha256 or importlib.import_module("export.clip").tensors_digest(loaded)
-        elif wanted.family is Family.CLIP_IMAGE:
-            spec, facts = family.build_image(loaded, wanted, folder)
-            sha256 = loaded.sha256
-        else:
-            spec, facts = family.build_text(loaded, wanted, folder, _tokenizer(loaded, job))
-            sha256 = loaded.sha256
-        (folder / "config.pbtxt").write_text(configs.render(spec), encoding="utf-8")
+        built = module.build(loaded, wanted, folder, Extras(job.source or weights.OFFICIAL, job.cache, job.downloader))
+        (folder / "config.pbtxt").write_text(configs.render(built.spec), encoding="utf-8")
+        sha256 = found.sha256 or built.sha256
         manifest = {
             "name": wanted.name,
             "family": str(wanted.family),
@@ -140,19 +132,7 @@ def _build(family: Any, loaded: Any, wanted: Wanted, found: Weights, job: Job) -
             "created_with": manifests.versions(),
             "inputs_hash": manifests.inputs_hash(wanted, manifests.weights_id(wanted.original, sha256)),
             "files": {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()},
-            **facts,
+            **built.facts,
         }
         install.install(folder, manifest, job.repository)
     return manifest
-
-
-def _tokenizer(loaded: Any, job: Job) -> Any:
-    """open_clip's tokenizer of a text tower; one of the hub is read from files, never by the library itself."""
-    open_clip = importlib.import_module("open_clip")
-    text_cfg = loaded.config["text_cfg"]
-    hub = text_cfg.get("hf_tokenizer_name")
-    if not hub:
-        return open_clip.get_tokenizer(loaded.original.model)
-    folder = weights.tokenizer_folder(hub, job.source or weights.OFFICIAL, job.cache, job.downloader)
-    context = text_cfg.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
-    return open_clip.tokenizer.HFTokenizer(str(folder), context_length=context, **(text_cfg.get("tokenizer_kwargs") or {}))

@@ -40,6 +40,15 @@ class Weights:
     licence: str
 
 
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Where a family may look for files beside its weights, such as a tokenizer of the hub."""
+
+    source: str | Path
+    cache: Path
+    downloader: Downloader
+
+
 def find(original: Original, source: str | Path, cache: Path, downloader: Downloader) -> Weights:
     """The weights of one original. Raises ConfigError, with the way to bring them, when they are not to be had."""
     if original.random:

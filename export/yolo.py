@@ -9,9 +9,10 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from export import graph, parity
-from export.clip import tensor_difference
+from export.clip import tensor_difference, tensors_digest
+from export.install import Built
 from export.wanted import Original, Wanted
-from export.weights import Weights
+from export.weights import Extras, Weights
 from kizu_fast import specs
 from kizu_fast.errors import ConfigError
 from kizu_fast.models import yolo as detector
@@ -74,8 +75,8 @@ class Detector(torch.nn.Module):  # type: ignore[misc]  # torch is not in the de
         return torch.cat((centre - half, centre + half), dim=2), raw[..., 4:]
 
 
-def build(model: Any, wanted: Wanted, folder: Path) -> tuple[ModelSpec, dict[str, Any]]:
-    """Write graph and labels below folder. Returns the spec and what the manifest says of it. Raises ConfigError when parity fails."""
+def build(model: Any, wanted: Wanted, folder: Path, _extras: Extras) -> Built:
+    """Write graph and labels below folder. Raises ConfigError when parity fails."""
     labels = tuple(model.names[i] for i in range(len(model.names)))
     spec = specs.yolo(wanted.name, labels=labels)
     path = folder / "1" / "model.onnx"
@@ -98,7 +99,7 @@ def build(model: Any, wanted: Wanted, folder: Path) -> tuple[ModelSpec, dict[str
     facts = {**graph.check(path, spec), "labels_file": LABELS, "buckets": [list(bucket) for bucket in spec.buckets]}
     figures = _parity(tower, spec, path)
     parity.demand(wanted.name, figures)
-    return spec, {**facts, "parity": figures}
+    return Built(spec, {**facts, "parity": figures}, tensors_digest(model))
 
 
 def _parity(tower: Detector, spec: ModelSpec, path: Path) -> dict[str, Any]:

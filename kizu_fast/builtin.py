@@ -4,6 +4,7 @@ Below them, where their specs come from: the model repository on disk, or the fa
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -72,6 +73,20 @@ def _embedding(spec: ModelSpec, outputs: Tensors) -> Embedding:
     return Embedding(spec.space or spec.name, clip.postprocess(row))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Which models the settings name, in the settings' own words."""
+
+    clip_model: str = "ViT-B-32"
+    clip_pretrained: str = "openai"
+    yolo_size: str = "m"
+    face_model: str = "buffalo_l"
+    ocr_model: str = "ppocr"
+    ocr_languages: tuple[str, ...] = ("en",)
+    describe_model: str = "florence2"
+    describe_detail: str = "caption"
+
+
 class Names(NamedTuple):
     """The built-in models that an engine takes by default."""
 
@@ -111,16 +126,15 @@ class Stock(Protocol):
 class ExportedModels:
     """Models of the repository on disk. A model that is there only with random weights takes the place of the real one, if that is allowed."""
 
-    def __init__(self, repository: ModelRepository, *, clip_model: str, clip_pretrained: str, yolo_size: str, allow_random: bool) -> None:
-        self._repository, self._allow_random = repository, allow_random
-        self._clip_model, self._clip_pretrained, self._yolo_size = clip_model, clip_pretrained, yolo_size
+    def __init__(self, repository: ModelRepository, chosen: Chosen, *, allow_random: bool) -> None:
+        self._repository, self._chosen, self._allow_random = repository, chosen, allow_random
 
     def names(self) -> Names:
         """Both towers of CLIP have the same weights, so that they speak of the same space."""
-        real = self._towers(self._clip_pretrained)
+        real = self._towers(self._chosen.clip_pretrained)
         twins = self._towers(RANDOM)
         image, text = twins if self._only_random(real, twins) else real
-        size, twin = yolo_name(self._yolo_size), yolo_name(self._yolo_size, random=True)
+        size, twin = yolo_name(self._chosen.yolo_size), yolo_name(self._chosen.yolo_size, random=True)
         return Names(image, text, twin if self._only_random((size,), (twin,)) else size)
 
     def require(self, names: Sequence[str]) -> None:
@@ -154,7 +168,7 @@ class ExportedModels:
         return self._repository.has(name) and self._repository.manifest(name).is_random
 
     def _towers(self, tag: str) -> tuple[str, str]:
-        return clip_name(self._clip_model, tag, "image"), clip_name(self._clip_model, tag, "text")
+        return clip_name(self._chosen.clip_model, tag, "image"), clip_name(self._chosen.clip_model, tag, "text")
 
     def _only_random(self, real: Sequence[str], twins: Sequence[str]) -> bool:
         there = any(self._repository.has(name) for name in real)

@@ -13,7 +13,7 @@ from kizu_fast.errors import KizuError
 
 
 class Operation(StrEnum):
-    """What can be done to a photo. BUILT lists those that this version carries out."""
+    """What can be done to a photo. BUILT lists those that this version carries out, ALL what the word `all` means."""
 
     EMBEDDING = "embedding"
     OBJECTS = "objects"
@@ -23,6 +23,7 @@ class Operation(StrEnum):
 
 
 BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS)
+ALL: tuple[Operation, ...] = tuple(operation for operation in BUILT if operation is not Operation.DESCRIBE)  # captions only when they are asked for
 
 LIBRARY_OWNER = UUID("00000000-0000-0000-0000-000000000001")
 
@@ -108,6 +109,54 @@ class Embedding:
 
 
 @dataclass(frozen=True, slots=True)
+class Faces:
+    """Faces of one photo, best first. The rows of all arrays belong together."""
+
+    boxes_xyxy: NDArray[np.float32]  # (N, 4) pixels of the upright original, half-open
+    scores: NDArray[np.float32]  # (N,) the detector's, in [0, 1]
+    landmarks: NDArray[
+        np.float32
+    ]  # (N, 5, 2) x, y pixels of the upright original: left eye, right eye, nose, left and right corner of the mouth, as seen
+    quality: NDArray[np.float32]  # (N,) in [0, 1]: size, sharpness, pose and score; below 0.4 a face founds no cluster
+    vectors: NDArray[np.float32]  # (N, D) unit vectors of the embedder
+    space: str  # the embedder's vector space
+    thumbnails: tuple[bytes, ...] = ()  # N WebP pictures, 112 pixels square; empty: none were asked for
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """One line of text in a photo."""
+
+    text: str
+    score: float  # the recogniser's confidence, in [0, 1]
+    polygon: NDArray[np.float32]  # (4, 2) x, y pixels of the upright original, clockwise from the text's own top left
+    language: str  # family of the recogniser that read it, e.g. english_g2, ch
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Lines of one photo in reading order."""
+
+    lines: tuple[TextLine, ...]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A sentence about one photo; empty when the captioner had nothing to say."""
+
+    text: str
+
+
+Result = Embedding | Detections | Faces | Texts | Caption
+
+
+@dataclass(frozen=True, slots=True)
 class PhotoResult:
     """All that one attempt found out about one photo. Operations fail singly: failures holds their errors."""
 
@@ -117,5 +166,8 @@ class PhotoResult:
     sha256: bytes | None
     embedding: Embedding | None = None
     objects: Detections | None = None
+    faces: Faces | None = None
+    texts: Texts | None = None
+    caption: Caption | None = None
     models: Mapping[Operation, str] = field(default_factory=dict)  # what ran, per operation that succeeded
     failures: Mapping[str, KizuError] = field(default_factory=dict)  # by operation

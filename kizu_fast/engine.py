@@ -7,38 +7,42 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
 from kizu_fast import imaging
-from kizu_fast.analysis import Analysis, Result, analyse
+from kizu_fast.analysis import Analysis, analyse
 from kizu_fast.backends import Backend, Running, fake
 from kizu_fast.backends.onnx import KINDS, OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.batching import Batcher, Slots
-from kizu_fast.builtin import ClipImage, ExportedModels, FakeModels, Stock, Yolo
-from kizu_fast.domain import BUILT, Embedding, Photo, PhotoFacts
-from kizu_fast.errors import ConfigError
+from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
+from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
+from kizu_fast.errors import ConfigError, OperationUnavailable
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
 from kizu_fast.plan import plan
-from kizu_fast.registry import ModelType, Prepared, Registry
+from kizu_fast.registry import Chain, ModelType, Prepared, Registry
 from kizu_fast.specs import Family, ModelSpec, Tensors
 
 log = structlog.get_logger()
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 STAGES = ("decode", "preprocess", "infer", "postprocess")
 SHORT_SIDE = 720  # pixels: the least that a scaled decode keeps (PERFORMANCE)
-_TYPES: Mapping[Family, ModelType] = {
-    Family.CLIP_IMAGE: ModelType.EMBEDDER,
-    Family.CLIP_TEXT: ModelType.TEXT_EMBEDDER,
-    Family.YOLO: ModelType.DETECTOR,
+_TYPES: Mapping[str, ModelType] = {
+    Operation.EMBEDDING: ModelType.EMBEDDER,
+    Operation.OBJECTS: ModelType.DETECTOR,
+    Operation.FACES: ModelType.FACE,
+    Operation.OCR: ModelType.OCR,
+    Operation.DESCRIBE: ModelType.VLM,
 }
+_OPTIONAL = frozenset({Operation.FACES, Operation.OCR, Operation.DESCRIBE})  # a library without them can be searched all the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +51,9 @@ class EngineConfig:
 
     model_repository: Path
     backend: str = "cpu"
-    clip_model: str = "ViT-B-32"
-    clip_pretrained: str = "openai"
-    yolo_size: str = "m"
+    chosen: Chosen = field(default_factory=Chosen)
     allow_random: bool = False
-    operations: tuple[str, ...] = BUILT  # their models are loaded and proved by open_engine
+    operations: tuple[str, ...] = ALL  # their models are loaded and proved by open_engine
     lanes: int | None = None  # None: one per core that this process may use
     batch_size: int = 8  # no batch of any model is larger
     min_score: float = 0.25
@@ -95,6 +97,7 @@ class Engine:
         self._serving: dict[tuple[str, tuple[int, int] | None], _Serving] = {}
         self._times: dict[str, ModelTime] = {}
         self._random: set[str] = set()
+        self.unavailable: dict[str, str] = {}  # operations whose models could not be loaded, with the reason
 
     @property
     def lanes(self) -> int:
@@ -132,11 +135,23 @@ class Engine:
         """All operations on one photo. One that fails for good is in Analysis.failures; TransientError, Outage and ConfigError are raised."""
         return await analyse(photo, plan(operations), self)
 
-    async def see(self, family: Family, photo: Photo) -> tuple[str, Result]:
-        """One photo through the default model of a family: preprocess, batch, infer, postprocess."""
-        model = await self._model(_TYPES[family])
-        prepared: Prepared[Result] = await self._lanes.run("preprocess", model.prepare, photo)
-        return model.spec.name, await self._answer(model.spec, prepared)
+    async def see(self, operation: Operation, photo: Photo) -> tuple[str, Result]:
+        """One photo through the default model of an operation. Raises OperationUnavailable when its models could not be loaded."""
+        if operation in self.unavailable:
+            raise OperationUnavailable(self.unavailable[operation])
+        model = await self._model(_TYPES[operation])
+        if isinstance(model, Chain):
+            return model.name, await model.analyse(photo, self)
+        return model.spec.name, await self.run(model, photo)
+
+    async def run(self, part: Any, subject: Any) -> Any:
+        """One row through one graph: preprocess, batch, infer, postprocess."""
+        prepared: Prepared[Any] = await self._lanes.run("preprocess", part.prepare, subject)
+        return await self._answer(part.spec, prepared)
+
+    async def work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Pure computing between two graphs of a chain, in a lane."""
+        return await self._lanes.run("preprocess", function, *args, **kwargs)
 
     async def embed_text(self, text: str, *, space: str | None = None) -> Embedding:
         """A text to a vector of the space (default: that of the configured text tower).
@@ -154,16 +169,16 @@ class Engine:
     async def unload(self, kind: str, name: str) -> None:
         """Free a model's memory; photos that wait for it get BatcherStopped. The next use loads it again."""
         model = self._loaded.pop((kind, name), None)
-        if model is not None:
-            stopping = [key for key in self._serving if key[0] == model.spec.name]
+        for spec in _specs(model):
+            stopping = [key for key in self._serving if key[0] == spec.name]
             await self._stop([self._serving.pop(key) for key in stopping])
-            await self._backend.unload(model.spec)
-            self._random.discard(model.spec.name)
+            await self._backend.unload(spec)
+            self._random.discard(spec.name)
         self.registry.unload(kind, name)
 
     def running(self) -> Mapping[str, Running]:
         """What really runs each loaded model, by its name."""
-        return {model.spec.name: self._backend.describe(model.spec) for model in self._loaded.values()}
+        return {spec.name: self._backend.describe(spec) for model in self._loaded.values() for spec in _specs(model)}
 
     def stats(self) -> EngineStats:
         """Seconds and items per stage, rows and batches per model."""
@@ -179,16 +194,17 @@ class Engine:
         self.registry.unload_all()
         await self._lanes.close()
 
-    async def _model(self, kind: str, name: str | None = None) -> Any:  # a PhotoModel or a TextModel, by its type
+    async def _model(self, kind: str, name: str | None = None) -> Any:  # a PhotoModel, a TextModel or a Chain, by its type
         key = (kind, self.registry.default(kind) if name is None else name)
         if key in self._loaded:
             return self._loaded[key]
         async with self._loading.setdefault(key, asyncio.Lock()):
             if key not in self._loaded:
                 model = await asyncio.to_thread(self.registry.get, *key)
-                await self._backend.load(model.spec)
-                if self._stock.is_random(model.spec.name):
-                    self._random.add(model.spec.name)
+                for spec in _specs(model):
+                    await self._backend.load(spec)
+                    if self._stock.is_random(spec.name):
+                        self._random.add(spec.name)
                 self._loaded[key] = model
         return self._loaded[key]
 
@@ -250,8 +266,9 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
     stock = _stock(config)
     registry = Registry() if registry is None else registry
     register_models(registry, stock, min_score=config.min_score)
-    wanted = [_TYPES[step.family] for step in plan(config.operations).steps]
-    stock.require([registry.default(kind) for kind in wanted if registry.default(kind) in stock.names()])
+    wanted = plan(config.operations).operations
+    defaults = [registry.default(_TYPES[operation]) for operation in wanted if operation not in _OPTIONAL]
+    stock.require([name for name in defaults if name in stock.names()])
     lanes = Lanes(config.lanes or available_cores())
     try:
         engine = Engine(config, registry=registry, backend=backend or _backend(config, lanes), stock=stock, lanes=lanes)
@@ -279,21 +296,31 @@ def register_models(registry: Registry, stock: Stock, *, min_score: float) -> No
             registry.register(kind, name, factory)  # the first of its type is the default: a caller's own stays it
 
 
-async def _load_all(engine: Engine, kinds: Sequence[ModelType]) -> None:
-    """All at once, each in its own thread: the sessions of CLIP and YOLOv8m open in the time of the slower one."""
-    results = await asyncio.gather(*(engine.load(kind) for kind in kinds), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+async def _load_all(engine: Engine, operations: Sequence[Operation]) -> None:
+    """All at once, each in its own thread: the sessions of CLIP and YOLOv8m open in the time of the slower one.
+
+    A model that cannot be had fails an optional operation only, unless nothing else was asked for.
+    """
+    results = await asyncio.gather(*(engine.load(_TYPES[operation]) for operation in operations), return_exceptions=True)
+    failed = {operation: result for operation, result in zip(operations, results, strict=True) if isinstance(result, BaseException)}
+    for operation, error in failed.items():
+        if not isinstance(error, ConfigError) or operation not in _OPTIONAL or len(failed) == len(operations):
+            raise error
+        engine.unavailable[operation] = str(error)
+
+
+def _specs(model: Any) -> tuple[ModelSpec, ...]:
+    """The graphs of a model; none for None."""
+    if model is None:
+        return ()
+    return tuple(part.spec for part in model.parts) if isinstance(model, Chain) else (model.spec,)
 
 
 def _stock(config: EngineConfig) -> Stock:
     if config.backend == "fake":
         return FakeModels()
     repository = ModelRepository(config.model_repository)
-    return ExportedModels(
-        repository, clip_model=config.clip_model, clip_pretrained=config.clip_pretrained, yolo_size=config.yolo_size, allow_random=config.allow_random
-    )
+    return ExportedModels(repository, config.chosen, allow_random=config.allow_random)
 
 
 def _backend(config: EngineConfig, lanes: Lanes) -> Backend:

@@ -24,6 +24,10 @@ class ImageTooLarge(PermanentError):
     """The header declares more bytes or pixels than the caps allow. Names the setting that raises the cap."""
 
 
+class OperationUnavailable(PermanentError):
+    """The models of one operation are not there. Names them and the command that brings them; no lasting word about the photo."""
+
+
 class RowMismatch(PermanentError):
     """A row does not have the shape or dtype that its ModelSpec declares."""
 

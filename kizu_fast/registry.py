@@ -5,15 +5,17 @@ A type's models are interchangeable: whoever asks for ModelType.DETECTOR gets wh
 
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from kizu_fast.domain import Photo
 from kizu_fast.errors import ConfigError
 from kizu_fast.specs import ModelSpec, Tensors
 
+P = ParamSpec("P")
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -44,6 +46,40 @@ class PhotoModel(Protocol):
 
     def prepare(self, photo: Photo) -> Prepared[Any]:
         """Preprocess one photo. Raises PermanentError."""
+        ...
+
+
+class Runs(Protocol):
+    """What a chain asks of the engine."""
+
+    async def run(self, part: Any, subject: Any) -> Any:
+        """One row through one part: prepared in a lane, batched with rows of other photos, inferred, finished."""
+        ...
+
+    async def work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Pure computing between two parts, such as cutting crops, in a lane."""
+        ...
+
+
+class ChainPart(Protocol):
+    """One graph of a chain. Like a PhotoModel, but it sees what the chain hands it: a crop, a line of text."""
+
+    spec: ModelSpec
+
+    def prepare(self, subject: Any) -> Prepared[Any]:
+        """Preprocess one subject. Pure; may run in any thread. Raises PermanentError."""
+        ...
+
+
+@runtime_checkable
+class Chain(Protocol):
+    """A model of several graphs, each working on what the one before found: faces, OCR. Its parts are loaded and unloaded together."""
+
+    name: str  # what results are filed under
+    parts: Sequence[ChainPart]
+
+    async def analyse(self, photo: Photo, runs: Runs) -> Any:
+        """One photo to the operation's result. Rows of one photo run at the same time and share batches with other photos. Raises PermanentError."""
         ...
 
 

@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from kizu_fast.domain import BUILT, LIBRARY_OWNER, Operation
+from kizu_fast.domain import ALL, LIBRARY_OWNER, Operation
 from kizu_fast.errors import ConfigError
 
 BackendName = Literal["cpu", "cuda", "tensorrt", "coreml", "openvino", "triton", "fake"]
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     backend: BackendName = Field(default="cpu", validation_alias="KIZU_BACKEND")
     allow_random: bool = Field(default=False, validation_alias="KIZU_ALLOW_RANDOM")
     user: UUID = Field(default=LIBRARY_OWNER, validation_alias="KIZU_USER")
-    operations: Annotated[tuple[Operation, ...], NoDecode] = Field(default=BUILT, validation_alias="KIZU_OPERATIONS")
+    operations: Annotated[tuple[Operation, ...], NoDecode] = Field(default=ALL, validation_alias="KIZU_OPERATIONS")
     lease_s: float = Field(default=120, ge=3, le=86400, validation_alias="KIZU_LEASE_S")
     max_pixels: int = Field(default=128_000_000, ge=1, validation_alias="KIZU_MAX_PIXELS")
     max_file_bytes: int = Field(default=268_435_456, ge=1, validation_alias="KIZU_MAX_FILE_BYTES")
@@ -82,7 +82,7 @@ def parse_operations(text: str) -> tuple[Operation, ...]:
     """'embedding,objects' or 'all' to operations, in the order of the enumeration. Raises ValueError naming the unknown word."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     if "all" in words:
-        return BUILT
+        return ALL
     unknown = [word for word in words if word not in set(map(str, Operation))]
     if unknown or not words:
         raise ValueError(f"unknown operation {(unknown or [text])[0]!r}; known are all, {', '.join(Operation)}")

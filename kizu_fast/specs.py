@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kizu_fast.errors import RowMismatch
 
-DTYPES: Mapping[str, type[np.generic]] = {"uint8": np.uint8, "int32": np.int32, "float32": np.float32}
+DTYPES: Mapping[str, type[np.generic]] = {"uint8": np.uint8, "float16": np.float16, "int32": np.int32, "float32": np.float32}
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
@@ -21,6 +21,12 @@ class Family(StrEnum):
     CLIP_IMAGE = "clip_image"
     CLIP_TEXT = "clip_text"
     YOLO = "yolo"
+    FACE_DETECTOR = "face_detector"
+    FACE_EMBEDDER = "face_embedder"
+    TEXT_DETECTOR = "text_detector"
+    TEXT_DIRECTION = "text_direction"
+    TEXT_RECOGNISER = "text_recogniser"
+    CAPTIONER = "captioner"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kizu_fast.domain import BUILT, Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
-from kizu_fast.errors import ImageTooLarge, KizuError, PermanentError
+from kizu_fast.errors import ImageTooLarge, KizuError, OperationUnavailable, PermanentError
 from kizu_fast.store import UNRUN, reason_of, storable
 from kizu_fast.store.fractions import to_fractions
 
@@ -110,7 +110,7 @@ def outcome_rows(result: PhotoResult) -> tuple[OutcomeRow, ...]:
     failed = [
         OutcomeRow(operation, UNRUN, "failed", error=reason_of(error))
         for operation, error in result.failures.items()
-        if operation in BUILT and isinstance(error, PermanentError) and not isinstance(error, ImageTooLarge)
+        if operation in BUILT and isinstance(error, PermanentError) and not isinstance(error, ImageTooLarge | OperationUnavailable)
     ]
     return (*done, *failed)
 

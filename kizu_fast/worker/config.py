@@ -1,5 +1,6 @@
 """From settings to the single values that the layers below take."""
 
+from kizu_fast.builtin import Chosen
 from kizu_fast.engine import EngineConfig
 from kizu_fast.settings import Settings
 
@@ -9,9 +10,7 @@ def engine_config(settings: Settings, operations: tuple[str, ...]) -> EngineConf
     return EngineConfig(
         model_repository=settings.model_repository,
         backend=settings.backend,
-        clip_model=settings.clip_model,
-        clip_pretrained=settings.clip_pretrained,
-        yolo_size=settings.yolo_size,
+        chosen=Chosen(clip_model=settings.clip_model, clip_pretrained=settings.clip_pretrained, yolo_size=settings.yolo_size),
         allow_random=settings.allow_random,
         operations=operations,
         batch_size=settings.batch_size,

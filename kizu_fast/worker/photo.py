@@ -45,6 +45,9 @@ class PhotoProcess:
             sha256=await asyncio.to_thread(_digest, file.data) if changed else job.asset.sha256,
             embedding=analysis.embedding,
             objects=analysis.objects,
+            faces=analysis.faces,
+            texts=analysis.texts,
+            caption=analysis.caption,
             models=analysis.models,
             failures=analysis.failures,
         )

@@ -63,6 +63,8 @@ async def work(request: WorkerRequest, stop: asyncio.Event) -> Outcome:
     settings, tally = request.settings, Tally()
     async with library_of(settings) as library, open_engine(engine_config(settings, tuple(request.operations or settings.operations))) as engine:
         say_random(engine)
+        for operation, reason in engine.unavailable.items():
+            log.warning("operation unavailable: photos that ask for it will fail it and keep the rest", operation=operation, reason=reason)
         keeper = SpaceKeeper(library.spaces, library.queue, engine.space)
         if engine.space is not None:
             await keeper.prepare()

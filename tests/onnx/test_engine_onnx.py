@@ -9,6 +9,7 @@ import pytest
 from pictures import jpeg, scene
 
 from kizu_fast.backends.repository import ModelRepository
+from kizu_fast.builtin import Chosen
 from kizu_fast.engine import EngineConfig, open_engine
 from kizu_fast.errors import ConfigError
 from kizu_fast.specs import Family
@@ -94,7 +95,7 @@ async def test_the_exported_models_see_a_photo(exported: ModelRepository) -> Non
     sizes = [name.removeprefix("yolov8") for name in exported.names() if name.startswith("yolov8")]
     if Family.CLIP_IMAGE not in families or not sizes:
         pytest.skip("CLIP and a YOLOv8 are not both exported yet: run `make export`")
-    config = EngineConfig(model_repository=exported.root, yolo_size=sizes[0].removesuffix("-random"), allow_random=True)
+    config = EngineConfig(model_repository=exported.root, chosen=Chosen(yolo_size=sizes[0].removesuffix("-random")), allow_random=True)
 
     async with open_engine(config) as engine:
         photo, _ = await engine.decode(jpeg(scene(1200, 900)))

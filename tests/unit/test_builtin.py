@@ -9,7 +9,7 @@ import pytest
 from kizu_fast import specs
 from kizu_fast.backends import fake
 from kizu_fast.backends.repository import ModelRepository
-from kizu_fast.builtin import ClipImage, ClipText, ExportedModels, FakeModels, Names, Yolo
+from kizu_fast.builtin import Chosen, ClipImage, ClipText, ExportedModels, FakeModels, Names, Yolo
 from kizu_fast.domain import Detections, Embedding, Photo
 from kizu_fast.errors import ConfigError, PermanentError
 
@@ -34,7 +34,7 @@ def install(root: Path, name: str) -> None:
 
 
 def stock(root: Path, *, allow_random: bool = True, pretrained: str = "openai") -> ExportedModels:
-    return ExportedModels(ModelRepository(root), clip_model="ViT-B-32", clip_pretrained=pretrained, yolo_size="m", allow_random=allow_random)
+    return ExportedModels(ModelRepository(root), Chosen(clip_pretrained=pretrained), allow_random=allow_random)
 
 
 @pytest.mark.parametrize(

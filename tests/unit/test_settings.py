@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from kizu_fast.domain import BUILT, LIBRARY_OWNER, Operation
+from kizu_fast.domain import ALL, LIBRARY_OWNER, Operation
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings, known_variables, load_settings, parse_operations, refuse_unknown
 
@@ -40,7 +40,7 @@ def test_the_seeds_variables_keep_their_defaults() -> None:
 
 def test_a_plain_laptop_needs_no_setting_at_all() -> None:
     settings = load_settings()
-    assert (settings.backend, settings.user, settings.operations, settings.allow_random) == ("cpu", LIBRARY_OWNER, BUILT, False)
+    assert (settings.backend, settings.user, settings.operations, settings.allow_random) == ("cpu", LIBRARY_OWNER, ALL, False)
     assert (settings.lease_s, settings.max_pixels, settings.max_file_bytes) == (120, 128_000_000, 268_435_456)
 
 
@@ -131,10 +131,10 @@ def test_settings_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("text", "operations"),
     [
-        ("all", BUILT),
+        ("all", ALL),
         ("objects", (Operation.OBJECTS,)),
         ("objects, embedding", (Operation.EMBEDDING, Operation.OBJECTS)),
-        ("ocr,all", BUILT),
+        ("ocr,all", ALL),
         ("faces", (Operation.FACES,)),
     ],
 )
