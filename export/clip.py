@@ -100,7 +100,7 @@ def _mismatch(model: Any, path: Path, *, scripted: bool) -> str | None:
     """Expected and found tensors in one line, None when the file cannot be read at all."""
     try:
         found = {name: list(value.shape) for name, value in open_clip.factory.load_state_dict(str(path), weights_only=not scripted).items()}
-    except (RuntimeError, ValueError, KeyError, TypeError, StopIteration, pickle.UnpicklingError, EOFError, OSError):
+    except (RuntimeError, ValueError, KeyError, TypeError, IndexError, StopIteration, pickle.UnpicklingError, EOFError, OSError):
         return None
     return tensor_difference({name: list(value.shape) for name, value in model.state_dict().items()}, found)
 
