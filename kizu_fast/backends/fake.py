@@ -25,7 +25,7 @@ IMAGE = specs.clip_image("fake-clip-image", side=224, dim=DIM, space=SPACE)
 TEXT = specs.clip_text("fake-clip-text", context=CONTEXT, dim=DIM, space=SPACE)
 OBJECTS = specs.yolo("fake-yolo", labels=LABELS)
 FACES = specs.scrfd("fake-faces-detector")
-FACE = specs.arcface("fake-faces-embedder", dim=DIM, space=SPACE)
+FACE = specs.arcface("fake-faces-embedder", dim=DIM, space="fake/a1")
 
 Fault = Callable[[ModelSpec, Tensors], Awaitable[None]]
 
