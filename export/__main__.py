@@ -15,8 +15,8 @@ from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings, load_settings
 
 EXAMPLES = """examples:
-  python -m export                               the models that CLIP_MODEL, CLIP_PRETRAINED and YOLO_SIZE name, official weights
-  python -m export --weights ~/weights           from a folder: yolov8m.pt, open_clip/ViT-B-32_openai.pt (.safetensors, .bin)
+  python -m export                               the models that CLIP_MODEL, CLIP_PRETRAINED, YOLO_SIZE and FACE_MODEL_NAME name, official weights
+  python -m export --weights ~/weights           from a folder: yolov8m.pt, open_clip/ViT-B-32_openai.pt (.safetensors, .bin), insightface/models/buffalo_l/*.onnx
   python -m export --weights random              untrained, to try the pipeline: `random` is in the names, results mean nothing
   python -m export --models yolov8n,yolov8x      some YOLOv8 sizes
   python -m export --models ViT-L-14/openai      both towers of another open_clip model
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m export", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--models", metavar="A,B", help="which: clip, yolo, yolov8n, MODEL/TAG of open_clip or a folder's name; default: those of the settings"
+        "--models", metavar="A,B", help="which: clip, yolo, face, yolov8n, MODEL/TAG of open_clip or a folder's name; default: those of the settings"
     )
     parser.add_argument("--target", choices=("onnx", "tensorrt", "openvino"), default="onnx")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
@@ -74,8 +74,11 @@ def _source(word: str | None) -> str | Path | None:
 
 
 def _models(words: str | None, settings: Settings, *, random: bool) -> list[wanted.Wanted]:
-    standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size)
-    named = ["clip", "yolo"] if words is None else [word.strip() for word in words.split(",") if word.strip()]
+    standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size, settings.face_model_name)
+    if words is None and random:
+        _say("face: left out, packs of InsightFace are ONNX files and there are no random weights for them")
+    everything = ["clip", "yolo"] if random else ["clip", "yolo", "face"]
+    named = everything if words is None else [word.strip() for word in words.split(",") if word.strip()]
     return wanted.chosen(named, standard, random=random)
 
 

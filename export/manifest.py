@@ -14,7 +14,7 @@ NAME = "manifest.json"
 GRAPH = "1/model.onnx"
 PACKAGES = ("torch", "open_clip_torch", "ultralytics", "onnx", "onnxscript", "onnxruntime", "tokenizers", "transformers", "numpy", "pillow")
 # The sources that shape an exported folder: a change in any of them exports again.
-_SHAPING = ("clip.py", "yolo.py", "graph.py", "tokens.py", "parity.py", "configs.py")
+_SHAPING = ("clip.py", "yolo.py", "face.py", "face_graph.py", "packs.py", "graph.py", "tokens.py", "parity.py", "configs.py")
 
 Manifest = Mapping[str, Any]
 

@@ -91,7 +91,7 @@ def current(wanted: Wanted, job: Job) -> Manifest | None:
         return None
     if manifest["inputs_hash"] != manifests.inputs_hash(wanted, manifests.weights_id(wanted.original, manifest["weights_sha256"])):
         return None
-    if file is not None and manifests.digest(file) != manifest["weights_sha256"]:
+    if file is not None and weights.digest_of(file) != manifest["weights_sha256"]:
         return None
     if job.source == weights.OFFICIAL and not wanted.original.random and manifest["source"] != weights.OFFICIAL:
         return None

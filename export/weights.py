@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from export import packs
 from export.download import Downloader, NotThere, Unreachable
 from export.manifest import digest
 from export.quiet import quiet
@@ -51,11 +52,16 @@ class Extras:
 
 def find(original: Original, source: str | Path, cache: Path, downloader: Downloader) -> Weights:
     """The weights of one original. Raises ConfigError, with the way to bring them, when they are not to be had."""
+    if original.random and original.family == "face":
+        raise ConfigError(f"{original}: packs of InsightFace are ONNX files, there are no random weights for them; run: python -m export --models face")
     if original.random:
         return Weights(None, RANDOM, None, "none: untrained")
     if isinstance(source, Path):
         path = in_folder(original, source)
-        return Weights(path, FOLDER, digest(path), licence(original))
+        return Weights(path, FOLDER, digest_of(path), licence(original))
+    if original.family == "face":
+        path = _official_pack(original.model, cache, downloader)
+        return Weights(path, OFFICIAL, digest_of(path), licence(original))
     path = cached(original, cache) or _download(original, cache, downloader)
     found = digest(path)
     pins = PINS.get(path.name)
@@ -64,8 +70,15 @@ def find(original: Original, source: str | Path, cache: Path, downloader: Downlo
     return Weights(path, OFFICIAL, found, licence(original))
 
 
+def digest_of(path: Path) -> str:
+    """sha256 of a checkpoint, or of a pack's folder."""
+    return packs.pack_digest(path) if path.is_dir() else digest(path)
+
+
 def licence(original: Original) -> str:
     """What users have to be told."""
+    if original.family == "face":
+        return packs.LICENCE
     key = "yolo" if original.family == "yolo" else original.tag[:5] if original.tag.startswith("laion") else original.tag
     return LICENCES.get(key, "see the model's card")
 
@@ -81,6 +94,12 @@ def in_folder(original: Original, folder: Path) -> Path:
     """The file of one original in a weights folder. Raises ConfigError that lists what was looked for."""
     if not folder.is_dir():
         raise ConfigError(f"--weights {folder} is no folder")
+    if original.family == "face":
+        pack = packs.in_folder(original.model, folder)
+        if pack is None:
+            places = ", ".join(f"{place}/*.onnx" for place in packs.candidates(original.model))
+            raise ConfigError(f"{original}: {folder} holds none of {places}; another pack is chosen by FACE_MODEL_NAME")
+        return pack
     for name in candidates(original):
         if (folder / name).is_file():
             return folder / name
@@ -97,6 +116,14 @@ def _download(original: Original, cache: Path, downloader: Downloader) -> Path:
         return _download_yolo(original, cache, downloader) if original.family == "yolo" else _download_clip(original, cache, downloader)
     except Unreachable as error:
         raise ConfigError(f"{original} could not be downloaded from {error}; {how_to_bring(candidates(original)[0])}") from error
+
+
+def _official_pack(pack: str, cache: Path, downloader: Downloader) -> Path:
+    try:
+        return packs.official(pack, cache, downloader)
+    except Unreachable as error:
+        place = f"DIR/{packs.candidates(pack)[0]}"
+        raise ConfigError(f"{pack} could not be downloaded from {error}; put its files into {place} and run: python -m export --weights DIR") from error
 
 
 def how_to_bring(relative: str) -> str:

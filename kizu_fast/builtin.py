@@ -18,7 +18,7 @@ from kizu_fast.geometry import nearest_bucket
 from kizu_fast.models import clip, yolo
 from kizu_fast.models.clip_text import load_tokenizer
 from kizu_fast.registry import Prepared
-from kizu_fast.specs import RANDOM, Family, ModelSpec, Tensors, clip_name, is_random, yolo_name
+from kizu_fast.specs import RANDOM, Family, ModelSpec, Tensors, clip_name, face_names, is_random, yolo_name
 
 
 class ClipImage:
@@ -102,6 +102,10 @@ class Stock(Protocol):
         """The models that the settings mean, there or not."""
         ...
 
+    def faces(self) -> tuple[str, str]:
+        """Detector and embedder of the pack that the settings name, there or not."""
+        ...
+
     def require(self, names: Sequence[str]) -> None:
         """Raises one ConfigError that names every missing model and the command that brings them."""
         ...
@@ -136,6 +140,10 @@ class ExportedModels:
         image, text = twins if self._only_random(real, twins) else real
         size, twin = yolo_name(self._chosen.yolo_size), yolo_name(self._chosen.yolo_size, random=True)
         return Names(image, text, twin if self._only_random((size,), (twin,)) else size)
+
+    def faces(self) -> tuple[str, str]:
+        """Packs have no random twins."""
+        return face_names(self._chosen.face_model)
 
     def require(self, names: Sequence[str]) -> None:
         """Raises one ConfigError for all that are missing."""
@@ -182,12 +190,16 @@ class FakeModels:
         """Names that no real model has."""
         return Names(fake.IMAGE.name, fake.TEXT.name, fake.OBJECTS.name)
 
+    def faces(self) -> tuple[str, str]:
+        """Names that no real pack has."""
+        return fake.FACES.name, fake.FACE.name
+
     def require(self, names: Sequence[str]) -> None:
         """Nothing is ever missing."""
 
     def spec(self, name: str) -> ModelSpec:
         """Raises ConfigError for a name that is not its own."""
-        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS):
+        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS, fake.FACES, fake.FACE):
             if spec.name == name:
                 return spec
         raise ConfigError(f"the fake backend has no model {name}; it has {', '.join(self.names())}")

@@ -23,6 +23,7 @@ from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
 from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
 from kizu_fast.errors import ConfigError, OperationUnavailable
+from kizu_fast.faces import FaceFinder
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
 from kizu_fast.plan import plan
 from kizu_fast.registry import Chain, ModelType, Prepared, Registry
@@ -285,10 +286,12 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
 def register_models(registry: Registry, stock: Stock, *, min_score: float) -> None:
     """The built-in models. A new one takes a module of its own and a line here (docs/adding-a-model.md)."""
     image, text, objects = stock.names()
+    pack = stock.faces()[0].removesuffix("-detector")
     table: Sequence[tuple[ModelType, str, Callable[[], object]]] = (
         (ModelType.EMBEDDER, image, lambda: ClipImage(stock.spec(image))),
         (ModelType.TEXT_EMBEDDER, text, lambda: stock.text(text)),
         (ModelType.DETECTOR, objects, lambda: Yolo(stock.spec(objects), min_score=min_score)),
+        (ModelType.FACE, pack, lambda: _face_finder(stock, pack)),
     )
     known = registry.available()
     for kind, name, factory in table:
@@ -307,6 +310,13 @@ async def _load_all(engine: Engine, operations: Sequence[Operation]) -> None:
         if not isinstance(error, ConfigError) or operation not in _OPTIONAL or len(failed) == len(operations):
             raise error
         engine.unavailable[operation] = str(error)
+
+
+def _face_finder(stock: Stock, pack: str) -> FaceFinder:
+    """Raises one ConfigError for all that is missing."""
+    stock.require(stock.faces())
+    detector, embedder = map(stock.spec, stock.faces())
+    return FaceFinder(pack, detector, embedder)
 
 
 def _specs(model: Any) -> tuple[ModelSpec, ...]:

@@ -86,6 +86,12 @@ YOLO_CANDIDATES = 1000  # best boxes kept in the graph before NMS: 1000 loses no
 YOLO_BUCKETS = ((640, 640), (480, 640), (640, 480))
 
 
+FACE_CANDIDATES = 400  # best anchors kept in the graph before NMS: the densest test picture has 181 above the threshold
+FACE_SIDES = (128, 640)  # a photo is looked at in both: large faces are missed in the larger one (insightface's default)
+FACE_BUCKETS = ((640, 640), (128, 128), (480, 640), (640, 480))
+FACE_CROP = 112
+
+
 RANDOM = "random"  # stands in a name where the pretrained tag would: such a model's results mean nothing
 
 
@@ -97,6 +103,11 @@ def clip_name(model: str, pretrained: str, tower: str) -> str:
 def yolo_name(size: str, *, random: bool = False) -> str:
     """('m') to yolov8m, with RANDOM behind it for untrained weights."""
     return f"yolov8{size}" + (f"-{RANDOM}" if random else "")
+
+
+def face_names(pack: str) -> tuple[str, str]:
+    """('buffalo_s') to (face-buffalo-s-detector, face-buffalo-s-embedder)."""
+    return f"face-{_slug(pack)}-detector", f"face-{_slug(pack)}-embedder"
 
 
 def is_random(name: str) -> bool:
@@ -155,4 +166,41 @@ def yolo(name: str, *, labels: tuple[str, ...]) -> ModelSpec:
         postprocessing="nms1",
         buckets=YOLO_BUCKETS,
         labels=labels,
+    )
+
+
+def scrfd(name: str) -> ModelSpec:
+    """SCRFD: uint8 RGB at the top left of a bucket; out come the best candidates by score, in model pixels, before NMS.
+
+    boxes are xyxy; landmarks are x, y of left eye, right eye, nose, left and right corner of the mouth.
+    """
+    return ModelSpec(
+        name=name,
+        family=Family.FACE_DETECTOR,
+        inputs=(TensorSpec("pixels", "uint8", (-1, -1, 3)),),
+        outputs=(
+            TensorSpec("boxes", "float32", (FACE_CANDIDATES, 4)),
+            TensorSpec("scores", "float32", (FACE_CANDIDATES,)),
+            TensorSpec("landmarks", "float32", (FACE_CANDIDATES, 10)),
+        ),
+        batch_sizes=(1, 2, 4, 8),
+        max_delay_us=5000,
+        preprocessing="topleft1",
+        postprocessing="nms1",
+        buckets=FACE_BUCKETS,
+    )
+
+
+def arcface(name: str, *, dim: int, space: str) -> ModelSpec:
+    """ArcFace or any embedder of its contract: an aligned uint8 RGB crop to a unit vector (dim,)."""
+    return ModelSpec(
+        name=name,
+        family=Family.FACE_EMBEDDER,
+        inputs=(TensorSpec("pixels", "uint8", (FACE_CROP, FACE_CROP, 3)),),
+        outputs=(TensorSpec("face_features", "float32", (dim,)),),
+        batch_sizes=(1, 2, 4, 8, 16),
+        max_delay_us=5000,
+        preprocessing="a1",
+        postprocessing="unit",
+        space=space,
     )

@@ -24,10 +24,14 @@ LABELS = ("person", "bicycle", "car", "dog", "cat", "boat", "chair", "bird")
 IMAGE = specs.clip_image("fake-clip-image", side=224, dim=DIM, space=SPACE)
 TEXT = specs.clip_text("fake-clip-text", context=CONTEXT, dim=DIM, space=SPACE)
 OBJECTS = specs.yolo("fake-yolo", labels=LABELS)
+FACES = specs.scrfd("fake-faces-detector")
+FACE = specs.arcface("fake-faces-embedder", dim=DIM, space="fake/a1")
 
 Fault = Callable[[ModelSpec, Tensors], Awaitable[None]]
 
 _MAX_OBJECTS = 5
+_MAX_FACES = 3
+_FACE_POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])  # of the box's sides
 
 
 def tokenize(text: str) -> NDArray[np.int32]:
@@ -46,7 +50,7 @@ class FakeBackend:
     """Answers at once, or after delay_s of the loop's time. before(spec, inputs) runs first and may raise what a real backend would."""
 
     def __init__(self, *, lanes: int = 2, max_batch: Mapping[Family, int] | None = None, delay_s: float = 0.0, before: Fault = _no_fault) -> None:
-        chosen = max_batch or {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1}
+        chosen = max_batch or {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1, Family.FACE_DETECTOR: 1, Family.FACE_EMBEDDER: 8}
         self.profile = Profile(lanes=lanes, max_batch=chosen, in_lanes=True)
         self.batches: list[tuple[str, int]] = []  # (model, rows) of every execution, in order
         self._delay_s, self._before = delay_s, before
@@ -98,6 +102,8 @@ def _answer(spec: ModelSpec, row: Tensors) -> dict[str, NDArray[np.generic]]:
     rng = np.random.default_rng(int.from_bytes(digest.digest(), "big"))
     if spec.family is Family.YOLO:
         return _objects(spec, rng, row[spec.inputs[0].name].shape[:2])
+    if spec.family is Family.FACE_DETECTOR:
+        return _faces(rng, row[spec.inputs[0].name].shape[:2])
     return {output.name: _unit_vector(output, rng) for output in spec.outputs}
 
 
@@ -119,3 +125,16 @@ def _objects(spec: ModelSpec, rng: np.random.Generator, size: tuple[int, ...]) -
     classes = np.zeros(specs.YOLO_CANDIDATES, np.int32)
     classes[:found] = rng.integers(0, max(len(spec.labels), 1), found)
     return {"boxes": boxes, "scores": scores, "classes": classes}
+
+
+def _faces(rng: np.random.Generator, size: tuple[int, ...]) -> dict[str, NDArray[np.generic]]:
+    """Up to _MAX_FACES square boxes at the top left half of the larger tensors, where the photo is, best first; none in the smallest."""
+    found = int(rng.integers(0, _MAX_FACES + 1)) if max(size) > min(specs.FACE_SIDES) else 0
+    boxes = np.zeros((specs.FACE_CANDIDATES, 4), np.float32)
+    points = np.zeros((specs.FACE_CANDIDATES, 10), np.float32)
+    scores = np.zeros(specs.FACE_CANDIDATES, np.float32)
+    corner, side = rng.uniform(0, min(size) / 4, (found, 2)), rng.uniform(20, min(size) / 4, (found, 1))
+    boxes[:found] = np.hstack((corner, corner + side))
+    points[:found] = (corner[:, None] + side[:, None] * _FACE_POINTS).reshape(found, 10)
+    scores[:found] = np.sort(rng.uniform(0.55, 1, found))[::-1]
+    return {"boxes": boxes, "scores": scores, "landmarks": points}

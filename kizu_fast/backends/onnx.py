@@ -37,7 +37,8 @@ class Kind:
     in_lanes: bool = False
 
 
-_GPU_BATCH = {Family.CLIP_IMAGE: 32, Family.CLIP_TEXT: 16, Family.YOLO: 8}
+_GPU_BATCH = {Family.CLIP_IMAGE: 32, Family.CLIP_TEXT: 16, Family.YOLO: 8, Family.FACE_DETECTOR: 8, Family.FACE_EMBEDDER: 16}
+_CPU_BATCH = {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1, Family.FACE_DETECTOR: 1, Family.FACE_EMBEDDER: 8}
 _GPU_MEND = "install the GPU build with: pip install 'kizu-fast[gpu]' instead of [cpu] (never both), with NVIDIA's driver, CUDA 13 and cuDNN 9"
 _CUDA = ("CUDAExecutionProvider", {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"})
 
@@ -46,7 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "cpu": Kind(
         "cpu",
         ((_CPU, {}),),
-        {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1},
+        _CPU_BATCH,
         "reinstall onnxruntime: pip install 'kizu-fast[cpu]'",
         in_lanes=True,
     ),
@@ -55,7 +56,7 @@ KINDS: Mapping[str, Kind] = {
     "coreml": Kind(
         "coreml",
         (("CoreMLExecutionProvider", {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL"}), (_CPU, {})),
-        {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1},
+        _CPU_BATCH,
         "it needs a Mac and onnxruntime's macOS build; run with --backend cpu",
     ),
 }

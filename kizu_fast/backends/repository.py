@@ -150,4 +150,18 @@ def _yolo(manifest: Manifest, folder: Path) -> ModelSpec:
     return specs.yolo(manifest.name, labels=labels)
 
 
-_BUILDERS: Mapping[Family, Callable[[Manifest, Path], ModelSpec]] = {Family.CLIP_IMAGE: _clip_image, Family.CLIP_TEXT: _clip_text, Family.YOLO: _yolo}
+def _face_detector(manifest: Manifest, _folder: Path) -> ModelSpec:
+    return specs.scrfd(manifest.name)
+
+
+def _face_embedder(manifest: Manifest, folder: Path) -> ModelSpec:
+    return specs.arcface(manifest.name, dim=_number(manifest, "dim", folder), space=_space(manifest, folder))
+
+
+_BUILDERS: Mapping[Family, Callable[[Manifest, Path], ModelSpec]] = {
+    Family.CLIP_IMAGE: _clip_image,
+    Family.CLIP_TEXT: _clip_text,
+    Family.YOLO: _yolo,
+    Family.FACE_DETECTOR: _face_detector,
+    Family.FACE_EMBEDDER: _face_embedder,
+}

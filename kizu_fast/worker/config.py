@@ -10,7 +10,12 @@ def engine_config(settings: Settings, operations: tuple[str, ...]) -> EngineConf
     return EngineConfig(
         model_repository=settings.model_repository,
         backend=settings.backend,
-        chosen=Chosen(clip_model=settings.clip_model, clip_pretrained=settings.clip_pretrained, yolo_size=settings.yolo_size),
+        chosen=Chosen(
+            clip_model=settings.clip_model,
+            clip_pretrained=settings.clip_pretrained,
+            yolo_size=settings.yolo_size,
+            face_model=settings.face_model_name,
+        ),
         allow_random=settings.allow_random,
         operations=operations,
         batch_size=settings.batch_size,
