@@ -10,7 +10,7 @@ from kizu_fast.cli.output import print_json, printable, table_console
 from kizu_fast.cli.status import AsJson, User
 from kizu_fast.errors import PermanentError
 from kizu_fast.settings import load_settings
-from kizu_fast.store import AssetDetails
+from kizu_fast.store.details import AssetDetails
 from kizu_fast.worker.session import library_of
 
 

@@ -4,7 +4,7 @@ The adapters beside this file speak to PostgreSQL; memory.py holds everything in
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kizu_fast.domain import Asset, Job, PhotoFacts, PhotoResult
 from kizu_fast.errors import ImageUnreadable, KizuError
+from kizu_fast.store.details import AssetDetails
 
 UNRUN = "none"  # stands for the model of an outcome that no model had a part in: the file could not be decoded
 UNSETTLED_DELAY_S = 5.0  # a file that is still being copied is due this much later
@@ -73,15 +74,12 @@ class Forgotten:
     jobs: int = 0
     embeddings: int = 0
     objects: int = 0
+    faces: int = 0
+    texts: int = 0  # photos with text
+    captions: int = 0
 
     def __add__(self, other: "Forgotten") -> "Forgotten":
-        return Forgotten(
-            self.assets + other.assets,
-            self.paths + other.paths,
-            self.jobs + other.jobs,
-            self.embeddings + other.embeddings,
-            self.objects + other.objects,
-        )
+        return Forgotten(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,77 +121,6 @@ class LibraryCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class JobState:
-    """The newest job of an asset."""
-
-    status: str
-    attempts: int
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEmbedding:
-    """The embedding to show: that of the active space if there is one. vector only on request."""
-
-    model: str
-    dim: int
-    vector: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """A detection; box is xyxy in pixels of the upright original."""
-
-    label: str
-    score: float
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class AssetDetails:
-    """All that is known of one photo. taken_at is EXIF wall time in ISO 8601, with the offset if the file states one."""
-
-    asset_id: UUID
-    path: str | None  # os.fsdecode of the primary path
-    width: int | None = None
-    height: int | None = None
-    orientation: int | None = None
-    taken_at: str | None = None
-    gps: tuple[float, float] | None = None
-    place: str | None = None
-    job: JobState | None = None
-    embedding: StoredEmbedding | None = None
-    objects: tuple[StoredObject, ...] = ()  # best first
-
-    def as_json(self, *, vectors: bool = False) -> dict[str, object]:
-        """The document of `show --json`. Faces, texts and caption have their place and are empty until those operations are built."""
-        return {
-            "asset_id": str(self.asset_id),
-            "path": self.path,
-            "width": self.width,
-            "height": self.height,
-            "orientation": self.orientation,
-            "taken_at": self.taken_at,
-            "gps": None if self.gps is None else list(self.gps),
-            "place": self.place,
-            "job": None if self.job is None else {"status": self.job.status, "attempts": self.job.attempts, "error": self.job.error},
-            "embedding": self._embedding(vectors=vectors),
-            "objects": [{"label": found.label, "score": found.score, "box": list(found.box)} for found in self.objects],
-            "faces": [],
-            "texts": [],
-            "caption": None,
-        }
-
-    def _embedding(self, *, vectors: bool) -> dict[str, object] | None:
-        if self.embedding is None:
-            return None
-        shown: dict[str, object] = {"model": self.embedding.model, "dim": self.embedding.dim}
-        if vectors:
-            shown["vector"] = list(self.embedding.vector or ())
-        return shown
-
-
-@dataclass(frozen=True, slots=True)
 class Settled:
     """What became of a group of results; the three parts hold every job id of the group once.
 
@@ -225,13 +152,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a result row shows. objects: labels, each once, best first; text: OCR, None until it is built."""
+    """What a result row shows. objects: labels, each once, best first; text: all that was read in the photo, None if nothing was; caption: None if nobody asked."""
 
     asset_id: UUID
     path: str | None
     taken_at: str | None
     objects: tuple[str, ...] = ()
     text: str | None = None
+    caption: str | None = None
 
 
 class JobQueue(Protocol):
@@ -277,6 +205,14 @@ class JobQueue(Protocol):
         """Queues all live assets that have no outcome of operation by model. How many."""
         ...
 
+    async def note_models(self, models: Mapping[str, str]) -> None:
+        """Says which model carries out each operation from now on (operation to what its outcomes are filed under)."""
+        ...
+
+    async def outdated(self, user: UUID | None) -> dict[str, tuple[str, int]]:
+        """By operation: its present model, and how many live assets only have its result by another one. Operations without such are left out."""
+        ...
+
     async def purge(self) -> int:
         """Retention of ended jobs; for the idle loop. How many rows went."""
         ...
@@ -297,8 +233,8 @@ class SpaceStore(Protocol):
         """The space's id. Raises ConfigError if the name stands for another width."""
         ...
 
-    async def activate_if_whole(self, name: str) -> bool:
-        """True if name is the active space afterwards: it is whole, or nothing was to lose."""
+    async def activate_if_whole(self, name: str, model: str | None = None) -> bool:
+        """True if name is the active space afterwards: it is whole, or nothing was to lose. model: what outcomes are filed under, if not name."""
         ...
 
     async def active_space(self, kind: str = "image") -> Space | None:
@@ -371,6 +307,14 @@ class SearchStore(Protocol):
 
     async def by_objects(self, user: UUID, labels: Sequence[str], limit: int) -> list[Hit]:
         """Assets that show any of the labels; the score is the sum of their confidences."""
+        ...
+
+    async def by_text(self, user: UUID, text: str, limit: int) -> list[Hit]:
+        """Assets in whose picture all words of text were read, best first."""
+        ...
+
+    async def by_caption(self, user: UUID, text: str, limit: int) -> list[Hit]:
+        """Assets whose caption holds all words of text, best first."""
         ...
 
     async def cards(self, user: UUID, asset_ids: Sequence[UUID]) -> dict[UUID, Card]:

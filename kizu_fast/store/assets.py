@@ -10,23 +10,14 @@ import asyncpg
 
 from kizu_fast.domain import Asset
 from kizu_fast.errors import TransientError
-from kizu_fast.store import (
-    UNSETTLED_DELAY_S,
-    AssetDetails,
-    Forgotten,
-    FoundFile,
-    JobState,
-    KnownFile,
-    LibraryCounts,
-    Registered,
-    StoredEmbedding,
-    StoredObject,
-)
+from kizu_fast.store import UNSETTLED_DELAY_S, Forgotten, FoundFile, KnownFile, LibraryCounts, Registered
+from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredObject
 from kizu_fast.store.fractions import to_pixels
 from kizu_fast.store.pool import Database
 from kizu_fast.store.queue import queue_counts, wanted
 from kizu_fast.store.registration import AssetState, Plan, Planner
-from kizu_fast.store.rows import as_json, asset_record, shown, wall_time
+from kizu_fast.store.rows import as_json, asset_record, wall_time
+from kizu_fast.store.checks import shown
 from kizu_fast.store.sql import statement
 
 _FORGET_CHUNK = 2000  # assets per transaction: their cascade stays well below the statement timeout

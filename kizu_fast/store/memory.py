@@ -15,7 +15,8 @@ from kizu_fast.store import (
     reason_of,
 )
 from kizu_fast.store.memory_state import MAX_ATTEMPTS, MemoryDatabase, StoredAsset, StoredJob, as_asset
-from kizu_fast.store.rows import OutcomeRow, ResultRows, name_of, rows_of
+from kizu_fast.store.rows import OutcomeRow, ResultRows, rows_of
+from kizu_fast.store.checks import name_of
 
 _BACKOFF_S, _BACKOFF_CAP_S = 5.0, 3600.0
 

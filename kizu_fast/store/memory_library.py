@@ -8,24 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kizu_fast.domain import Asset, PhotoFacts
-from kizu_fast.store import (
-    UNSETTLED_DELAY_S,
-    AssetDetails,
-    Card,
-    Forgotten,
-    FoundFile,
-    Hit,
-    JobState,
-    KnownFile,
-    LibraryCounts,
-    Registered,
-    StoredEmbedding,
-    StoredObject,
-)
+from kizu_fast.store import UNSETTLED_DELAY_S, Card, Forgotten, FoundFile, Hit, KnownFile, LibraryCounts, Registered
+from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredObject
 from kizu_fast.store.fractions import to_pixels
 from kizu_fast.store.memory_state import MemoryDatabase, StoredAsset, as_asset
 from kizu_fast.store.registration import AssetState, Plan, Planner
-from kizu_fast.store.rows import check_unit, wall_time
+from kizu_fast.store.rows import wall_time
+from kizu_fast.store.checks import check_unit
 
 
 class MemoryAssets:

@@ -11,7 +11,8 @@ from kizu_fast.errors import KizuError, PermanentError
 from kizu_fast.store import Settled
 from kizu_fast.store.pool import Database
 from kizu_fast.store.queue import wanted
-from kizu_fast.store.rows import ResultRows, as_json, asset_record, name_of, rows_of
+from kizu_fast.store.rows import ResultRows, as_json, asset_record, rows_of
+from kizu_fast.store.checks import name_of
 from kizu_fast.store.spaces import Spaces
 from kizu_fast.store.sql import statement
 

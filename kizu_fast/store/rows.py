@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kizu_fast.domain import BUILT, Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
 from kizu_fast.errors import ImageTooLarge, KizuError, OperationUnavailable, PermanentError
 from kizu_fast.store import UNRUN, reason_of, storable
+from kizu_fast.store.checks import check_finite, check_unit, frame_of, name_of
+from kizu_fast.store.faces import FaceRow, face_rows
 from kizu_fast.store.fractions import to_fractions
-
-UNIT_TOLERANCE = 1e-3
+from kizu_fast.store.texts import CaptionRow, TextRow, caption_row, text_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,14 @@ class OutcomeRow:
 
 @dataclass(frozen=True, slots=True)
 class ResultRows:
-    """All that one job writes. objects is None when that operation has no result: what is stored then stays."""
+    """All that one job writes. objects, faces, texts and caption are None when that operation has no result: what is stored then stays."""
 
     job: Job
     result: PhotoResult
     objects: tuple[ObjectRow, ...] | None
+    faces: tuple[FaceRow, ...] | None
+    texts: TextRow | None
+    caption: CaptionRow | None
     outcomes: tuple[OutcomeRow, ...]
 
     @property
@@ -67,27 +70,14 @@ def rows_of(job: Job, result: PhotoResult) -> ResultRows:
     if result.embedding is not None:
         check_unit(result.embedding.vector, f"the embedding of {name_of(job)}")
     objects = None if result.objects is None else object_rows(job, result)
-    return ResultRows(job, result, objects, outcome_rows(result))
-
-
-def check_unit(vector: NDArray[np.float32], what: str) -> None:
-    """Raises PermanentError unless vector is finite and of length 1: cosine distance of anything else is silently wrong."""
-    if vector.ndim != 1 or not np.isfinite(vector).all():
-        raise PermanentError(f"{what} is not a vector of finite numbers")
-    norm = float(np.linalg.norm(vector.astype(np.float64)))
-    if abs(norm - 1) >= UNIT_TOLERANCE:
-        raise PermanentError(f"{what} has length {norm:.4f} instead of 1")
+    return ResultRows(job, result, objects, face_rows(job, result), text_row(job, result), caption_row(result), outcome_rows(result))
 
 
 def object_rows(job: Job, result: PhotoResult) -> tuple[ObjectRow, ...]:
     """Detections in the frame of the database. Raises PermanentError for boxes that are no numbers or a photo of unknown size."""
     found: Detections = result.objects or Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64), ())
-    width, height = upright_size(job, result.facts)
-    if not (np.isfinite(found.boxes_xyxy).all() and np.isfinite(found.scores).all()):
-        raise PermanentError(f"the objects of {name_of(job)} hold numbers that are not finite")
-    if len(found) and (width <= 0 or height <= 0):
-        raise PermanentError(f"the size of {name_of(job)} is unknown, its boxes have no frame")
-    boxes = to_fractions(found.boxes_xyxy, max(width, 1), max(height, 1)).tolist()
+    check_finite(job, "objects", found.boxes_xyxy, found.scores)
+    boxes = to_fractions(found.boxes_xyxy, *frame_of(job, result.facts, "boxes", count=len(found))).tolist()
     model = storable(result.models.get(Operation.OBJECTS, UNRUN))
     return tuple(
         ObjectRow(model, int(class_id), storable(label), float(score), (box[0], box[1], box[2], box[3]))
@@ -95,16 +85,15 @@ def object_rows(job: Job, result: PhotoResult) -> tuple[ObjectRow, ...]:
     )
 
 
-def upright_size(job: Job, facts: PhotoFacts | None) -> tuple[int, int]:
-    """Width and height of the upright picture, (0, 0) if nobody knows."""
-    if facts is not None:
-        return facts.width, facts.height
-    return job.asset.width or 0, job.asset.height or 0
-
-
 def outcome_rows(result: PhotoResult) -> tuple[OutcomeRow, ...]:
     """One per operation that ended. An operation that this version lacks, or a cap, may end differently tomorrow: no outcome."""
-    items = {Operation.OBJECTS: len(result.objects or ()), Operation.EMBEDDING: 1}
+    items = {
+        Operation.EMBEDDING: 1,
+        Operation.OBJECTS: len(result.objects or ()),
+        Operation.FACES: len(result.faces or ()),
+        Operation.OCR: len(result.texts or ()),
+        Operation.DESCRIBE: int(bool(result.caption and result.caption.text.strip())),
+    }
     models = {**result.models, **({} if result.embedding is None else {Operation.EMBEDDING: result.embedding.space})}
     done = [OutcomeRow(str(operation), storable(model), "done", items.get(operation, 0)) for operation, model in models.items()]
     failed = [
@@ -122,16 +111,6 @@ def failure_of(failures: Mapping[str, KizuError]) -> KizuError | None:
     reason = "; ".join(f"{operation}: {reason_of(error)}" for operation, error in failures.items())
     first = next(iter(failures.values()))
     return PermanentError(reason) if isinstance(first, PermanentError) else type(first)(reason)
-
-
-def name_of(job: Job) -> str:
-    """The photo's file, or the asset when it has none, for messages."""
-    return shown(job.asset.path) if job.asset.path else f"asset {job.asset.id}"
-
-
-def shown(path: bytes) -> str:
-    """A path as text that every table and terminal takes; bytes that are no UTF-8 as backslash escapes."""
-    return storable(path.decode("utf-8", "backslashreplace"))
 
 
 def facts_record(facts: PhotoFacts | None) -> dict[str, object]:

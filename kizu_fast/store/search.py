@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from kizu_fast.store import Card, Hit
 from kizu_fast.store.pool import Database
-from kizu_fast.store.rows import check_unit, wall_time
+from kizu_fast.store.rows import wall_time
+from kizu_fast.store.checks import check_unit
 
 
 class Search:

@@ -11,19 +11,8 @@ from hypothesis import strategies as st
 
 from kizu_fast.domain import Asset, Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
 from kizu_fast.errors import BackendUnavailable, ImageTooLarge, ImageUnreadable, KizuError, PermanentError
-from kizu_fast.store.rows import (
-    OutcomeRow,
-    asset_record,
-    check_unit,
-    facts_record,
-    failure_of,
-    name_of,
-    object_rows,
-    outcome_rows,
-    rows_of,
-    shown,
-    wall_time,
-)
+from kizu_fast.store.rows import OutcomeRow, asset_record, facts_record, failure_of, object_rows, outcome_rows, rows_of, wall_time
+from kizu_fast.store.checks import check_unit, name_of, shown
 
 NOON = datetime(2024, 2, 29, 12, 0)
 

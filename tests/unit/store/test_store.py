@@ -5,19 +5,8 @@ from uuid import UUID
 import pytest
 
 from kizu_fast.errors import ImageTooLarge, ImageUnreadable, PermanentError, TransientError
-from kizu_fast.store import (
-    AssetDetails,
-    Forgotten,
-    JobState,
-    LibraryCounts,
-    QueueCounts,
-    Registered,
-    StoredEmbedding,
-    StoredObject,
-    is_outcome,
-    reason_of,
-    storable,
-)
+from kizu_fast.store import Forgotten, LibraryCounts, QueueCounts, Registered, is_outcome, reason_of, storable
+from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredObject
 
 ASSET = UUID(int=7)
 
