@@ -61,7 +61,12 @@ async def measure(config: EngineConfig, labelled: Path, pictures: Sequence[Path]
     async with open_engine(config) as engine:
         seen = await _look(engine, pictures, truth)
     clusters = DBSCAN(eps=1 - SIMILARITY, min_samples=2, metric="cosine").fit_predict(seen.vectors)
-    return {"pictures": len(pictures), "faces": len(seen.names), "labelled": sum(name is not None for name in seen.names), **judged(clusters, seen.names)}
+    return {
+        "pictures": len(pictures),
+        "faces": len(seen.names),
+        "labelled": sum(name is not None for name in seen.names),
+        **judged(clusters, seen.names),
+    }
 
 
 async def _look(engine: Engine, pictures: Sequence[Path], truth: dict[Path, str]) -> Seen:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from export import run, wanted, weights
 from export.download import Downloader
+from kizu_fast.domain import Operation
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings, load_settings
 
@@ -75,9 +76,10 @@ def _source(word: str | None) -> str | Path | None:
 
 def _models(words: str | None, settings: Settings, *, random: bool) -> list[wanted.Wanted]:
     standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size, settings.face_model_name)
-    if words is None and random:
+    wants_faces = Operation.FACES in settings.operations
+    if words is None and random and wants_faces:
         _say("face: left out, packs of InsightFace are ONNX files and there are no random weights for them")
-    everything = ["clip", "yolo"] if random else ["clip", "yolo", "face"]
+    everything = ["clip", "yolo", "face"] if wants_faces and not random else ["clip", "yolo"]
     named = everything if words is None else [word.strip() for word in words.split(",") if word.strip()]
     return wanted.chosen(named, standard, random=random)
 

@@ -84,7 +84,7 @@ def original(pack: Path) -> FaceAnalysis:
 
 def compare(finder: Finder, theirs: FaceAnalysis, path: Path, *, exact: bool = False) -> Difference:
     """One picture through both."""
-    photo, picture = read(path, exact=exact), cv2.imread(str(path))
+    photo, picture = read(path, exact=exact), np.asarray(cv2.imread(str(path)), np.uint8)
     ours, wanted = finder.find(photo), theirs.get(picture)
     pairs = [(i, _partner(ours, clip_boxes(face.bbox[None], photo.height, photo.width)[0])) for i, face in enumerate(wanted)]
     matched = [(wanted[i], j) for i, (j, iou) in pairs if iou >= SAME_FACE_IOU]

@@ -180,4 +180,3 @@ def _at_our_opset(core: onnx.ModelProto) -> onnx.ModelProto:
         return version_converter.convert_version(core, graph.OPSET)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"the file cannot be brought to opset {graph.OPSET}: {str(error).splitlines()[0]}") from error
-

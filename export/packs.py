@@ -120,7 +120,9 @@ def _unpack(archive: Path, pack: str) -> Path:
             members = [member for member in stored.infolist() if member.filename.endswith(".onnx") and not member.is_dir()]
             for member in members:
                 if member.file_size > MAX_FILE_BYTES:
-                    raise ConfigError(f"{archive}: {Path(member.filename).name} would be {member.file_size / 1e6:.0f} MB; that is no pack of InsightFace")
+                    raise ConfigError(
+                        f"{archive}: {Path(member.filename).name} would be {member.file_size / 1e6:.0f} MB; that is no pack of InsightFace"
+                    )
                 with stored.open(member) as source, (part / Path(member.filename).name).open("wb") as copy:  # the name alone: no path leads out
                     shutil.copyfileobj(source, copy)
         if not members:
@@ -133,5 +135,3 @@ def _unpack(archive: Path, pack: str) -> Path:
         shutil.rmtree(part, ignore_errors=True)
     archive.unlink()
     return target
-
-

@@ -53,7 +53,9 @@ class Extras:
 def find(original: Original, source: str | Path, cache: Path, downloader: Downloader) -> Weights:
     """The weights of one original. Raises ConfigError, with the way to bring them, when they are not to be had."""
     if original.random and original.family == "face":
-        raise ConfigError(f"{original}: packs of InsightFace are ONNX files, there are no random weights for them; run: python -m export --models face")
+        raise ConfigError(
+            f"{original}: packs of InsightFace are ONNX files, there are no random weights for them; run: python -m export --models face"
+        )
     if original.random:
         return Weights(None, RANDOM, None, "none: untrained")
     if isinstance(source, Path):
@@ -123,7 +125,9 @@ def _official_pack(pack: str, cache: Path, downloader: Downloader) -> Path:
         return packs.official(pack, cache, downloader)
     except Unreachable as error:
         place = f"DIR/{packs.candidates(pack)[0]}"
-        raise ConfigError(f"{pack} could not be downloaded from {error}; put its files into {place} and run: python -m export --weights DIR") from error
+        raise ConfigError(
+            f"{pack} could not be downloaded from {error}; put its files into {place} and run: python -m export --weights DIR"
+        ) from error
 
 
 def how_to_bring(relative: str) -> str:

@@ -23,7 +23,7 @@ class Operation(StrEnum):
 
 
 BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES)
-ALL: tuple[Operation, ...] = tuple(operation for operation in BUILT if operation is not Operation.DESCRIBE)  # captions only when they are asked for
+ALL: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS)  # faces only when they are asked for: most packs are for research alone
 
 LIBRARY_OWNER = UUID("00000000-0000-0000-0000-000000000001")
 
@@ -120,7 +120,6 @@ class Faces:
     quality: NDArray[np.float32]  # (N,) in [0, 1]: size, sharpness, pose and score; below 0.4 a face founds no cluster
     vectors: NDArray[np.float32]  # (N, D) unit vectors of the embedder
     space: str  # the embedder's vector space
-    thumbnails: tuple[bytes, ...] = ()  # N WebP pictures, 112 pixels square; empty: none were asked for
 
     def __len__(self) -> int:
         return len(self.scores)

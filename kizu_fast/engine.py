@@ -114,11 +114,15 @@ class Engine:
     @property
     def space(self) -> str | None:
         """The vector space in which photos are embedded. None when there is no embedder."""
+        return self.space_of(Operation.EMBEDDING)
+
+    def space_of(self, operation: Operation) -> str | None:
+        """The vector space that an operation fills. None when its models are not there, or make no vectors."""
         try:
-            spec: ModelSpec = self.registry.get(ModelType.EMBEDDER).spec
+            specs = _specs(self.registry.get(_TYPES[operation]))
         except ConfigError:
             return None
-        return spec.space
+        return next((spec.space for spec in specs if spec.space is not None), None)
 
     @property
     def random_models(self) -> tuple[str, ...]:

@@ -54,7 +54,6 @@ class Cut(NamedTuple):
 
     crops: list[NDArray[np.uint8]]
     quality: NDArray[np.float32]
-    thumbnails: tuple[bytes, ...]
 
 
 class FaceFinder:
@@ -69,7 +68,7 @@ class FaceFinder:
         """All faces of one photo, best first. Raises PermanentError."""
         looks = await asyncio.gather(*(runs.run(self.detector, Look(photo, side)) for side in FACE_SIDES))
         found = await runs.work(scrfd.merged, looks)
-        cuts = await runs.work(cut, photo, found) if len(found.scores) else Cut([], np.zeros(0, np.float32), ())
+        cuts = await runs.work(cut, photo, found) if len(found.scores) else Cut([], np.zeros(0, np.float32))
         vectors = await asyncio.gather(*(runs.run(self.embedder, crop) for crop in cuts.crops))
         dim = self.embedder.spec.outputs[0].shape[0]
         return Faces(
@@ -79,14 +78,13 @@ class FaceFinder:
             quality=cuts.quality,
             vectors=np.array(vectors, np.float32).reshape(-1, dim),
             space=self.embedder.spec.space or self.embedder.spec.name,
-            thumbnails=cuts.thumbnails,
         )
 
 
 def cut(photo: Photo, found: Candidates) -> Cut:
-    """Crops, quality and thumbnails of all faces. Pure."""
+    """Crops and quality of all faces. Pure."""
     crops = [arcface.crop(photo, points) for points in found.landmarks]
     scale = min(photo.pixels.shape[0] / photo.height, photo.pixels.shape[1] / photo.width)
     sides = (found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]).min(axis=1) * scale
     judged = [arcface.quality(*each) for each in zip(crops, sides.tolist(), found.scores.tolist(), found.landmarks, strict=True)]
-    return Cut(crops, np.array(judged, np.float32), tuple(arcface.thumbnail(photo, box) for box in found.boxes_xyxy))
+    return Cut(crops, np.array(judged, np.float32))

@@ -66,6 +66,7 @@ def _run(photos: Path | None, weights: Path | None) -> None:
     os.environ.setdefault("KIZU_MODEL_REPOSITORY", str(ROOT / "model_repository"))
     _choose_yolo(weights)
     _export(weights)
+    _export_faces(weights)
     folder = photos.expanduser().resolve() if photos else _sample_photos()
     os.environ.setdefault("LIBRARY_ROOT", str(folder))
     _step([RUN, "-m", "kizu_fast.cli", "ingest", folder])
@@ -98,6 +99,13 @@ def _export(weights: Path | None) -> None:
             continue
         _say(f"{model}: going on with random weights. Its results will mean nothing; bring the weights as said above, then `make run` again")
         _step([EXPORT, "-m", "export", "--models", model, "--weights", "random"])
+
+
+def _export_faces(weights: Path | None) -> None:
+    """A pack that the folder holds is exported too, for photos that ask for faces later. Without one nothing is missing."""
+    pack = os.environ.get("FACE_MODEL_NAME", "buffalo_l")
+    if weights is not None and (weights / "insightface" / "models" / pack).is_dir():
+        _step([EXPORT, "-m", "export", "--models", "face", "--weights", str(weights)], check=False)
 
 
 def _exported_yolo() -> bool:

@@ -1,5 +1,6 @@
 """Fixtures of the whole suite: real models, exported once per machine and shared by every run."""
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -11,13 +12,16 @@ import structlog
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("KIZU_TEST_SHARED", ROOT.parent / "shared"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kizu_fast" / "tests"
+# Clones of other versions export other things: they never share a folder of models.
+_VERSION = hashlib.sha256(b"".join(path.read_bytes() for path in sorted([*ROOT.glob("export/*.py"), ROOT / "kizu_fast/specs.py"]))).hexdigest()[:12]
+MODELS = CACHE / f"models-{_VERSION}"
 EXPORT = ROOT / ".venv-export" / "bin" / "python"
 
 
 def export(repository: Path, models: str, weights: str, **env: str) -> subprocess.CompletedProcess[str]:
     """`python -m export` in the environment that has the original libraries."""
     command = [EXPORT, "-m", "export", "--models", models, "--weights", weights, "--repository", repository]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KIZU_", "CLIP_", "YOLO_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KIZU_", "CLIP_", "YOLO_", "FACE_"))}
     return subprocess.run(list(map(str, command)), cwd=ROOT, env={**kept, **env}, capture_output=True, text=True, check=False)
 
 
@@ -49,13 +53,37 @@ def trained_weights() -> Path | None:
 
 
 @pytest.fixture(scope="session")
+def face_weights() -> Path | None:
+    """A folder with InsightFace's pack buffalo_s, None where there is none."""
+    maker = SHARED / "bin" / "get-weights"
+    if not maker.exists():
+        return None
+    folder = CACHE / "weights"
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([maker, folder, "face"], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def models(trained_weights: Path | None) -> Path:
     """A model repository with ViT-B-32 (seeded random weights) and YOLOv8n (trained where they are at hand). About a minute on the first run."""
     if not EXPORT.exists():
         pytest.skip("no export environment; run: make setup")
-    repository = CACHE / "models"
+    repository = MODELS
     repository.mkdir(parents=True, exist_ok=True)
     for names, weights in (("clip", "random"), ("yolo", "random"), *((("yolo", str(trained_weights)),) if trained_weights else ())):
         done = export(repository, names, weights, YOLO_SIZE="n")
         assert done.returncode == 0, done.stderr
+    return repository
+
+
+@pytest.fixture(scope="session")
+def face_models(face_weights: Path | None) -> Path:
+    """A model repository with the pack buffalo_s."""
+    if face_weights is None or not EXPORT.exists():
+        pytest.skip("no pack of InsightFace at hand, and none may be shipped: its licence is for research alone")
+    repository = MODELS.with_name(f"{MODELS.name}-faces")
+    repository.mkdir(parents=True, exist_ok=True)
+    done = export(repository, "face", str(face_weights), FACE_MODEL_NAME="buffalo_s")
+    assert done.returncode == 0, done.stderr
     return repository

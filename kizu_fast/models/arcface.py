@@ -1,4 +1,4 @@
-"""ArcFace and embedders of its contract: alignment to five points before the graph, quality and thumbnail beside it."""
+"""ArcFace and embedders of its contract: alignment to five points before the graph, quality beside it."""
 
 import cv2
 import numpy as np
@@ -9,9 +9,6 @@ from kizu_fast.errors import PermanentError
 from kizu_fast.specs import FACE_CROP
 
 MAX_NORM_ERROR = 1e-3  # the graph normalises: more is a broken model or a broken backend
-THUMBNAIL = 112  # pixels
-THUMBNAIL_MARGIN = 0.25  # of the box's longer side, all around
-_WEBP_QUALITY = 80
 
 # Where the five points of a face lie in the crop of 112 pixels that ArcFace was trained on (Deng et al. 2019, as InsightFace states them).
 TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float64)
@@ -83,24 +80,3 @@ def yaw(landmarks: NDArray[np.floating]) -> float:
     left, right, nose = np.asarray(landmarks[:3], np.float64)
     line = right - left
     return float((nose - (left + right) / 2) @ line / max(float(line @ line), 1e-9))
-
-
-def thumbnail(photo: Photo, box_xyxy: NDArray[np.floating]) -> bytes:
-    """A WebP of 112 pixels square without metadata: the box with its margin, shifted into the photo, edges repeated where it does not fit."""
-    (x0, y0), (x1, y1) = decoded_points(photo, np.asarray(box_xyxy, np.float64).reshape(2, 2))
-    height, width = photo.pixels.shape[:2]
-    side = max(x1 - x0, y1 - y0, 1.0) * (1 + 2 * THUMBNAIL_MARGIN)
-    left, top = (_inside((low + high) / 2 - side / 2, side, whole) for low, high, whole in ((x0, x1, width), (y0, y1, height)))
-    scale = THUMBNAIL / side
-    shift = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-    filter_ = cv2.INTER_LINEAR
-    picture = cv2.warpAffine(photo.pixels, shift, (THUMBNAIL, THUMBNAIL), flags=filter_, borderMode=cv2.BORDER_REPLICATE)
-    done, encoded = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY])
-    if not done:
-        raise PermanentError("a face's thumbnail could not be encoded")
-    return encoded.tobytes()
-
-
-def _inside(low: float, side: float, whole: int) -> float:
-    """Where a stretch begins when it is moved into [0, whole]; centred when it is longer."""
-    return (whole - side) / 2 if side > whole else min(max(low, 0.0), whole - side)

@@ -159,7 +159,6 @@ class Card:
     taken_at: str | None
     objects: tuple[str, ...] = ()
     text: str | None = None
-    caption: str | None = None
 
 
 class JobQueue(Protocol):
@@ -205,14 +204,6 @@ class JobQueue(Protocol):
         """Queues all live assets that have no outcome of operation by model. How many."""
         ...
 
-    async def note_models(self, models: Mapping[str, str]) -> None:
-        """Says which model carries out each operation from now on (operation to what its outcomes are filed under)."""
-        ...
-
-    async def outdated(self, user: UUID | None) -> dict[str, tuple[str, int]]:
-        """By operation: its present model, and how many live assets only have its result by another one. Operations without such are left out."""
-        ...
-
     async def purge(self) -> int:
         """Retention of ended jobs; for the idle loop. How many rows went."""
         ...
@@ -233,8 +224,8 @@ class SpaceStore(Protocol):
         """The space's id. Raises ConfigError if the name stands for another width."""
         ...
 
-    async def activate_if_whole(self, name: str, model: str | None = None) -> bool:
-        """True if name is the active space afterwards: it is whole, or nothing was to lose. model: what outcomes are filed under, if not name."""
+    async def activate_if_whole(self, name: str) -> bool:
+        """True if name is the active space of its kind afterwards: it is whole, or nothing was to lose."""
         ...
 
     async def active_space(self, kind: str = "image") -> Space | None:
@@ -307,14 +298,6 @@ class SearchStore(Protocol):
 
     async def by_objects(self, user: UUID, labels: Sequence[str], limit: int) -> list[Hit]:
         """Assets that show any of the labels; the score is the sum of their confidences."""
-        ...
-
-    async def by_text(self, user: UUID, text: str, limit: int) -> list[Hit]:
-        """Assets in whose picture all words of text were read, best first."""
-        ...
-
-    async def by_caption(self, user: UUID, text: str, limit: int) -> list[Hit]:
-        """Assets whose caption holds all words of text, best first."""
         ...
 
     async def cards(self, user: UUID, asset_ids: Sequence[UUID]) -> dict[UUID, Card]:

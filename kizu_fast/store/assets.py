@@ -11,13 +11,13 @@ import asyncpg
 from kizu_fast.domain import Asset
 from kizu_fast.errors import TransientError
 from kizu_fast.store import UNSETTLED_DELAY_S, Forgotten, FoundFile, KnownFile, LibraryCounts, Registered
-from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredObject
-from kizu_fast.store.fractions import to_pixels
+from kizu_fast.store.checks import shown
+from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredFace, StoredObject
+from kizu_fast.store.fractions import points_to_pixels, to_pixels
 from kizu_fast.store.pool import Database
 from kizu_fast.store.queue import queue_counts, wanted
 from kizu_fast.store.registration import AssetState, Plan, Planner
 from kizu_fast.store.rows import as_json, asset_record, wall_time
-from kizu_fast.store.checks import shown
 from kizu_fast.store.sql import statement
 
 _FORGET_CHUNK = 2000  # assets per transaction: their cascade stays well below the statement timeout
@@ -82,9 +82,12 @@ class Assets:
         return _asset(await self._database.fetch("asset_by_sha256", user, sha256))
 
     async def details(self, user: UUID, asset_id: UUID, *, vectors: bool = False) -> AssetDetails | None:
-        """All that is known of a live asset, the vector only on request; two round trips."""
+        """All that is known of a live asset, the vector only on request; three round trips."""
         rows = await self._database.fetch("details", user, asset_id, vectors)
-        return _details(rows[0], await self._database.fetch("asset_objects", user, asset_id)) if rows else None
+        if not rows:
+            return None
+        faces = await self._database.fetch("asset_faces", user, asset_id, vectors)
+        return _details(rows[0], await self._database.fetch("asset_objects", user, asset_id), faces)
 
     async def counts(self, user: UUID) -> LibraryCounts:
         """The figures of `status`."""
@@ -216,7 +219,7 @@ def _asset(rows: Sequence[asyncpg.Record]) -> Asset | None:
     return Asset(row["id"], row["user_id"], path, row["byte_size"], row["mtime_ns"], row["content_sha256"], row["width"], row["height"])
 
 
-def _details(row: asyncpg.Record, objects: Sequence[asyncpg.Record]) -> AssetDetails:
+def _details(row: asyncpg.Record, objects: Sequence[asyncpg.Record], faces: Sequence[asyncpg.Record]) -> AssetDetails:
     width, height = row["width"], row["height"]
     return AssetDetails(
         asset_id=row["id"],
@@ -230,4 +233,11 @@ def _details(row: asyncpg.Record, objects: Sequence[asyncpg.Record]) -> AssetDet
         job=None if row["status"] is None else JobState(row["status"], row["attempts"], row["error"]),
         embedding=None if row["model"] is None else StoredEmbedding(row["model"], row["dim"], tuple(row["vector"] or ()) or None),
         objects=tuple(StoredObject(found["label"], found["confidence"], to_pixels(found["bbox"], width or 0, height or 0)) for found in objects),
+        faces=tuple(_face(found, width or 0, height or 0) for found in faces),
     )
+
+
+def _face(found: asyncpg.Record, width: int, height: int) -> StoredFace:
+    landmarks = points_to_pixels(found["landmarks"] or (), width, height)
+    vector = tuple(found["vector"]) if found["vector"] is not None else None
+    return StoredFace(to_pixels(found["bbox"], width, height), found["det_score"], landmarks, found["cluster_id"], vector)

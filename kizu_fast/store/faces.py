@@ -14,8 +14,6 @@ from kizu_fast.store.checks import check_finite, check_unit, frame_of, name_of
 from kizu_fast.store.fractions import points_to_fractions, to_fractions
 
 SAME_IOU = 0.5  # a detection that overlaps a stored face or a tombstone at least this much is the same face
-MANUAL = "manual"  # detector of a box drawn by hand
-
 _BOX, _LANDMARKS = 4, (5, 2)
 
 
@@ -29,7 +27,6 @@ class FaceRow:
     det_score: float
     quality: float
     vector: NDArray[np.float32]
-    thumbnail: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,6 @@ class StoredFaceRow:
     face_index: int
     bbox: tuple[float, ...]
     kept: bool = False
-    thumbnail_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +50,11 @@ class PlacedFace:
 
 @dataclass(frozen=True, slots=True)
 class FacePlan:
-    """What becomes of one photo's faces. vanished: rows to delete unless a decision came in between; kept: not seen again, and they stay."""
+    """What becomes of one photo's faces. vanished: rows to delete unless a decision came in between."""
 
     updated: tuple[PlacedFace, ...]
     added: tuple[PlacedFace, ...]
     vanished: tuple[UUID, ...]
-    kept: tuple[StoredFaceRow, ...]
 
 
 def face_rows(job: Job, result: PhotoResult) -> tuple[FaceRow, ...] | None:
@@ -74,10 +69,9 @@ def face_rows(job: Job, result: PhotoResult) -> tuple[FaceRow, ...] | None:
     width, height = frame_of(job, result.facts, "faces", count=len(found))
     detector = storable(result.models.get(Operation.FACES, UNRUN))
     boxes = to_fractions(found.boxes_xyxy, width, height).tolist()
-    landmarks = points_to_fractions(found.landmarks, width, height).reshape(len(found), -1).tolist()
-    thumbnails = found.thumbnails or (None,) * len(found)
+    landmarks = points_to_fractions(found.landmarks, width, height).reshape(-1, 10).tolist()
     return tuple(
-        FaceRow(detector, tuple(boxes[i]), tuple(landmarks[i]), float(found.scores[i]), float(found.quality[i]), found.vectors[i], thumbnails[i])
+        FaceRow(detector, tuple(boxes[i]), tuple(landmarks[i]), float(found.scores[i]), float(found.quality[i]), found.vectors[i])
         for i in range(len(found))
     )
 
@@ -85,21 +79,21 @@ def face_rows(job: Job, result: PhotoResult) -> tuple[FaceRow, ...] | None:
 def _check_shapes(job: Job, found: Faces) -> None:
     count = len(found)
     shapes = found.boxes_xyxy.shape == (count, _BOX) and found.landmarks.shape == (count, *_LANDMARKS) and found.quality.shape == (count,)
-    if not shapes or len(found.vectors) != count or len(found.thumbnails) not in (0, count):
+    if not shapes or len(found.vectors) != count:
         raise PermanentError(f"the faces of {name_of(job)} do not belong together: their arrays differ in length")
 
 
 def plan_faces(found: Sequence[FaceRow], stored: Sequence[StoredFaceRow], tombstones: Sequence[Sequence[float]]) -> FacePlan:
     """Match detections to stored faces one to one, best overlap first; what lies on a tombstone is dropped (it was no face, or must be forgotten)."""
-    buried = _iou([row.bbox for row in found], tombstones) >= SAME_IOU
-    alive = [row for row, is_buried in zip(found, buried.any(axis=1), strict=True) if not is_buried]
+    buried = set(np.nonzero(_iou([row.bbox for row in found], tombstones) >= SAME_IOU)[0].tolist())
+    alive = [row for i, row in enumerate(found) if i not in buried]
     pairs = _pairs(_iou([row.bbox for row in alive], [face.bbox for face in stored]))
     updated = tuple(PlacedFace(stored[there].id, stored[there].face_index, alive[here]) for here, there in pairs)
     fresh = [row for i, row in enumerate(alive) if i not in {here for here, _ in pairs}]
     first = max((face.face_index for face in stored), default=-1) + 1
     added = tuple(PlacedFace(uuid4(), first + i, row) for i, row in enumerate(fresh))
     unseen = [face for i, face in enumerate(stored) if i not in {there for _, there in pairs}]
-    return FacePlan(updated, added, tuple(face.id for face in unseen if not face.kept), tuple(face for face in unseen if face.kept))
+    return FacePlan(updated, added, tuple(face.id for face in unseen if not face.kept))
 
 
 def _pairs(overlap: NDArray[np.float64]) -> list[tuple[int, int]]:
@@ -118,4 +112,5 @@ def _iou(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) ->
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
     shared = np.clip(high - low, 0, None).prod(axis=-1)
     union = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    overlap: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return overlap

@@ -14,9 +14,10 @@ from kizu_fast.store import (
     is_outcome,
     reason_of,
 )
+from kizu_fast.store.checks import name_of
+from kizu_fast.store.faces import StoredFaceRow, plan_faces
 from kizu_fast.store.memory_state import MAX_ATTEMPTS, MemoryDatabase, StoredAsset, StoredJob, as_asset
 from kizu_fast.store.rows import OutcomeRow, ResultRows, rows_of
-from kizu_fast.store.checks import name_of
 
 _BACKOFF_S, _BACKOFF_CAP_S = 5.0, 3600.0
 
@@ -146,12 +147,18 @@ class MemorySpaces:
             return False
         kind = self._db.spaces[name][1]
         old = self._db.active.get(kind, name)
-        found = [asset for asset in self._db.live(None) if old in asset.embeddings]
-        failed = [{model for (op, model), row in asset.outcomes.items() if op == "embedding" and row.outcome == "failed"} for asset in found]
-        if old != name and not all(name in asset.embeddings or models & {name, UNRUN} for asset, models in zip(found, failed, strict=True)):
+        if old != name and self._lacks(kind, old, name):
             return False
         self._db.active[kind] = name
         return True
+
+    def _lacks(self, kind: str, old: str, new: str) -> bool:
+        if kind == "face":
+            found = [asset for asset in self._db.live(None) if ("faces", old) in asset.outcomes]
+            return not all({("faces", new), ("faces", UNRUN)} & asset.outcomes.keys() for asset in found)
+        found = [asset for asset in self._db.live(None) if old in asset.embeddings]
+        failed = [{model for (op, model), row in asset.outcomes.items() if op == "embedding" and row.outcome == "failed"} for asset in found]
+        return not all(new in asset.embeddings or models & {new, UNRUN} for asset, models in zip(found, failed, strict=True))
 
     async def active_space(self, kind: str = "image") -> Space | None:
         """The one that search asks."""
@@ -194,6 +201,12 @@ class MemoryResults:
         if rows.objects is not None:
             asset.objects = rows.objects
             asset.outcomes = {key: row for key, row in asset.outcomes.items() if key[0] != "objects"}
+        if rows.faces is not None and result.faces is not None:
+            for face in rows.faces:
+                await self._spaces.ensure_space(result.faces.space, len(face.vector), "face")
+            stored = [StoredFaceRow(face_id, index, face.bbox) for index, (face_id, face) in enumerate(asset.faces.items())]
+            plan = plan_faces(rows.faces, stored, ())
+            asset.faces = {face.id: face.row for face in (*plan.updated, *plan.added)}
         done = {row.operation for row in rows.outcomes if row.outcome == "done"}
         asset.outcomes = {key: row for key, row in asset.outcomes.items() if not (key[0] in done and row.outcome == "failed")}
         asset.outcomes |= {(row.operation, row.model): row for row in rows.outcomes}

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from kizu_fast.domain import Asset, PhotoFacts
 from kizu_fast.store import UNSETTLED_DELAY_S, Card, Forgotten, FoundFile, Hit, KnownFile, LibraryCounts, Registered
-from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredObject
-from kizu_fast.store.fractions import to_pixels
+from kizu_fast.store.checks import check_unit
+from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredFace, StoredObject
+from kizu_fast.store.fractions import points_to_pixels, to_pixels
 from kizu_fast.store.memory_state import MemoryDatabase, StoredAsset, as_asset
 from kizu_fast.store.registration import AssetState, Plan, Planner
 from kizu_fast.store.rows import wall_time
-from kizu_fast.store.checks import check_unit
 
 
 class MemoryAssets:
@@ -100,14 +100,15 @@ class MemoryAssets:
         """As `status` prints it."""
         live, active = self._db.live(user), self._db.active.get("image")
         embeddings = sum(active in asset.embeddings for asset in live)
-        return LibraryCounts(self._db.counts(user), len(live), embeddings, objects=sum(len(asset.objects) for asset in live))
+        faces, objects = sum(len(asset.faces) for asset in live), sum(len(asset.objects) for asset in live)
+        return LibraryCounts(self._db.counts(user), len(live), embeddings, faces, objects)
 
     async def forget(self, user: UUID, asset_ids: Sequence[UUID]) -> Forgotten:
         """Assets with all their rows."""
         total = Forgotten()
         for asset in [self._db.assets[i] for i in asset_ids if i in self._db.assets and self._db.assets[i].user_id == user]:
             jobs = [job.id for job in self._db.jobs.values() if job.asset_id == asset.id]
-            total += Forgotten(1, len(asset.paths), len(jobs), len(asset.embeddings), len(asset.objects))
+            total += Forgotten(1, len(asset.paths), len(jobs), len(asset.embeddings), len(asset.objects), len(asset.faces))
             del self._db.assets[asset.id]
             for job_id in jobs:
                 del self._db.jobs[job_id]
@@ -192,6 +193,7 @@ def details_of(database: MemoryDatabase, asset: StoredAsset, *, vectors: bool) -
         job=JobState(jobs[-1].status, jobs[-1].attempts, jobs[-1].error) if jobs else None,
         embedding=_shown_embedding(asset, database.active.get("image"), vectors=vectors),
         objects=tuple(StoredObject(row.label, row.confidence, to_pixels(row.bbox, facts.width, facts.height)) for row in found),
+        faces=_faces(asset, facts, vectors=vectors),
     )
 
 
@@ -202,3 +204,17 @@ def _shown_embedding(asset: StoredAsset, active: str | None, *, vectors: bool) -
     space = active if active in asset.embeddings else next(reversed(asset.embeddings))
     vector = asset.embeddings[space or ""].vector
     return StoredEmbedding(space or "", len(vector), tuple(vector.tolist()) if vectors else None)
+
+
+def _faces(asset: StoredAsset, facts: PhotoFacts, *, vectors: bool) -> tuple[StoredFace, ...]:
+    """Best first."""
+    width, height = facts.width, facts.height
+    return tuple(
+        StoredFace(
+            to_pixels(row.bbox, width, height),
+            row.det_score,
+            points_to_pixels(row.landmarks, width, height),
+            vector=tuple(row.vector.tolist()) if vectors else None,
+        )
+        for row in sorted(asset.faces.values(), key=lambda row: -row.det_score)
+    )

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from kizu_fast.domain import Asset, Embedding, PhotoFacts
 from kizu_fast.store import KnownFile, QueueCounts, Space
+from kizu_fast.store.faces import FaceRow
 from kizu_fast.store.rows import ObjectRow, OutcomeRow
 
 MAX_ATTEMPTS = 3
@@ -44,6 +45,7 @@ class StoredAsset:
     deleted: bool = False
     embeddings: dict[str, Embedding] = field(default_factory=dict)
     objects: tuple[ObjectRow, ...] = ()
+    faces: dict[UUID, FaceRow] = field(default_factory=dict)  # of the newest pack; their index and decisions are PostgreSQL's business
     outcomes: dict[tuple[str, str], OutcomeRow] = field(default_factory=dict)
 
     def forget_results(self) -> None:

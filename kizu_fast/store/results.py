@@ -9,10 +9,11 @@ import asyncpg
 from kizu_fast.domain import Job, PhotoResult
 from kizu_fast.errors import KizuError, PermanentError
 from kizu_fast.store import Settled
+from kizu_fast.store.checks import name_of
+from kizu_fast.store.people import replace_faces
 from kizu_fast.store.pool import Database
 from kizu_fast.store.queue import wanted
 from kizu_fast.store.rows import ResultRows, as_json, asset_record, rows_of
-from kizu_fast.store.checks import name_of
 from kizu_fast.store.spaces import Spaces
 from kizu_fast.store.sql import statement
 
@@ -42,8 +43,11 @@ class Results:
         return merged(refused, await self._settle(rows))
 
     async def _learn_spaces(self, rows: Sequence[ResultRows]) -> None:
-        for name, dim in {(row.embedding.space, len(row.embedding.vector)) for row in rows if row.embedding is not None} - self._space_ids.keys():
-            self._space_ids[name, dim] = await self._spaces.ensure_space(name, dim)
+        images = {(row.embedding.space, len(row.embedding.vector)) for row in rows if row.embedding is not None}
+        faces = {(row.result.faces.space, len(face.vector)) for row in rows if row.result.faces is not None for face in row.faces or ()}
+        for kind, found in (("image", images), ("face", faces)):
+            for name, dim in found - self._space_ids.keys():
+                self._space_ids[name, dim] = await self._spaces.ensure_space(name, dim, kind)
 
     async def _settle(self, rows: Sequence[ResultRows]) -> Settled:
         """Halves the group until the row that the database refuses stands alone."""
@@ -70,6 +74,7 @@ class Results:
         await _update_files(connection, mine)
         await self._replace_embeddings(connection, mine)
         await _replace_objects(connection, mine)
+        await replace_faces(connection, mine, self._space_ids)
         await _put_outcomes(connection, mine)
         failed |= {row.job.id: row.failure for row in mine if row.failure is not None}
         completed = await _complete(connection, [row for row in mine if row.failure is None])

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kizu_fast.store import Card, Hit
+from kizu_fast.store.checks import check_unit
 from kizu_fast.store.pool import Database
 from kizu_fast.store.rows import wall_time
-from kizu_fast.store.checks import check_unit
 
 
 class Search:

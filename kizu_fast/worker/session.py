@@ -1,7 +1,7 @@
 """One worker's life: open the library and the engine, work, report, close. Composition only; the loop is in loop.py."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from kizu_fast.budget import ByteBudget
-from kizu_fast.domain import Job
+from kizu_fast.domain import Job, Operation
 from kizu_fast.engine import Engine, open_engine
 from kizu_fast.errors import DatabaseUnavailable
 from kizu_fast.settings import Settings
@@ -65,10 +65,11 @@ async def work(request: WorkerRequest, stop: asyncio.Event) -> Outcome:
         say_random(engine)
         for operation, reason in engine.unavailable.items():
             log.warning("operation unavailable: photos that ask for it will fail it and keep the rest", operation=operation, reason=reason)
-        keeper = SpaceKeeper(library.spaces, library.queue, engine.space)
-        if engine.space is not None:
+        filling = (Operation.EMBEDDING, Operation.FACES)
+        keepers = [SpaceKeeper(library.spaces, library.queue, engine.space_of(operation), operation) for operation in filling]
+        for keeper in keepers:
             await keeper.prepare()
-        await _work(request, library, engine, keeper, tally, stop)
+        await _work(request, library, engine, keepers, tally, stop)
         document = report(tally, engine.stats())
     if request.report is not None:
         write_whole(request.report, document)
@@ -76,7 +77,7 @@ async def work(request: WorkerRequest, stop: asyncio.Event) -> Outcome:
     return Outcome(tally.completed, tally.failed)
 
 
-async def _work(request: WorkerRequest, library: Library, engine: Engine, keeper: SpaceKeeper, tally: Tally, stop: asyncio.Event) -> None:
+async def _work(request: WorkerRequest, library: Library, engine: Engine, keepers: Sequence[SpaceKeeper], tally: Tally, stop: asyncio.Event) -> None:
     settings = request.settings
     roots = LibraryRoots(settings.library_roots, library.assets)
     process = PhotoProcess(engine, roots, ByteBudget(BYTES_IN_FLIGHT), settings.max_file_bytes, tally)
@@ -92,14 +93,18 @@ async def _work(request: WorkerRequest, library: Library, engine: Engine, keeper
     with ProgressView(tally) as view:
         worker = Worker((library.queue, library.results), process, wakeup.event, options, tally, _say_failure(view))
         async with asyncio.TaskGroup() as tasks:
-            services = [tasks.create_task(service) for service in (_look(view, library, request.operations), keeper.run(), wakeup.run())]
+            services = [
+                tasks.create_task(service)
+                for service in (_look(view, library, request.operations), *(keeper.run() for keeper in keepers), wakeup.run())
+            ]
             try:
                 await worker.run(stop)
             finally:
                 for service in services:
                     service.cancel()
     with suppress(DatabaseUnavailable):
-        await keeper.switch()
+        for keeper in keepers:
+            await keeper.switch()
 
 
 async def _look(view: ProgressView, library: Library, operations: tuple[str, ...] | None) -> None:

@@ -18,22 +18,23 @@ _RANDOM = "/random/"
 class SpaceKeeper:
     """Sees to it that the engine's space gets filled, and made the one that search reads once it is whole."""
 
-    def __init__(self, spaces: SpaceStore, queue: JobQueue, space: str | None) -> None:
-        self._spaces, self._queue, self._space = spaces, queue, space
+    def __init__(self, spaces: SpaceStore, queue: JobQueue, space: str | None, operation: Operation = Operation.EMBEDDING) -> None:
+        self._spaces, self._queue, self._space, self._operation = spaces, queue, space, operation
+        self._kind = "face" if operation is Operation.FACES else "image"
         self._switched = False
 
     async def prepare(self) -> None:
-        """At start: photos that this space lacks are queued for the embedding, unless it is random and search has real weights."""
+        """At start: photos that this space lacks are queued for its operation, unless it is random and search has real weights."""
         if self._space is None:
             return
-        active = await self._spaces.active_space()
+        active = await self._spaces.active_space(self._kind)
         if active is None or active.name == self._space:
             return
         if _RANDOM in self._space and _RANDOM not in active.name:
             log.warning("search stays with the real weights", active=active.name, random=self._space)
             self._switched = True
             return
-        queued = await self._queue.queue_missing(None, Operation.EMBEDDING, self._space)
+        queued = await self._queue.queue_missing(None, self._operation, self._space)
         if queued:
             log.info("filling a new vector space beside the old one", space=self._space, old=active.name, photos=queued)
 
@@ -50,7 +51,7 @@ class SpaceKeeper:
         """Make the engine's space the active one if it is whole. Raises DatabaseUnavailable."""
         if self._space is None or self._switched:
             return
-        before = await self._spaces.active_space()
+        before = await self._spaces.active_space(self._kind)
         self._switched = await self._spaces.activate_if_whole(self._space)
         if self._switched and before is not None and before.name != self._space:
             log.info("search switched to the new vector space", space=self._space, old=before.name)

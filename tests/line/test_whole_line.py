@@ -197,12 +197,22 @@ def test_only_the_operations_asked_for_are_done_and_the_rest_comes_later(line: L
     assert line.json("show", line.library / "0.jpg")["embedding"] is not None
 
 
+def test_faces_come_when_they_are_asked_for(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "faces")
+    line.drain()
+    status = line.json("status")
+    seen = [face for name in ("0.jpg", "1.jpg", "2.jpg") for face in line.json("show", line.library / name, "--vectors")["faces"]]
+    assert status["queue"]["completed"] == 3
+    assert status["faces"] == len(seen)
+    assert all(len(face["landmarks"]) == 5 and abs(np.linalg.norm(face["vector"]) - 1) < 1e-2 for face in seen)
+
+
 def test_an_operation_that_is_not_built_fails_by_name_and_keeps_the_others(line: Line) -> None:
-    line.json("ingest", line.library, "--operations", "embedding,faces")
+    line.json("ingest", line.library, "--operations", "embedding,ocr")
     line.drain()
     shown = line.json("show", line.library / "0.jpg")
     assert shown["job"]["status"] == "failed"
-    assert "faces" in shown["job"]["error"]
+    assert "ocr" in shown["job"]["error"]
     assert shown["embedding"] is not None
 
 

@@ -165,11 +165,11 @@ async def test_a_failed_operation_is_an_outcome_until_it_succeeds(stores: Stores
 async def test_a_cap_and_an_operation_of_another_version_are_no_outcome(stores: Stores, fetch: Fetch) -> None:
     await registered(stores, 1)
     (job,) = await claim_all(stores)
-    failures = {"objects": ImageTooLarge("raise KIZU_MAX_PIXELS"), "faces": PermanentError("this version has no faces")}
+    failures = {"objects": ImageTooLarge("raise KIZU_MAX_PIXELS"), "ocr": PermanentError("this version has no ocr")}
 
     settled = await stores.results.settle([(job, result(job, failures=dict(failures)))])
 
-    assert str(settled.failed[job.id]) == "objects: raise KIZU_MAX_PIXELS; faces: this version has no faces"
+    assert str(settled.failed[job.id]) == "objects: raise KIZU_MAX_PIXELS; ocr: this version has no ocr"
     assert await fetch("select 1 from asset_operations") == []
 
 

@@ -129,7 +129,13 @@ async def test_a_fault_is_given_through_the_constructor() -> None:
 
 
 def test_it_likes_its_work_as_a_cpu_does() -> None:
-    assert FakeBackend().profile.max_batch == {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1}
+    assert FakeBackend().profile.max_batch == {
+        Family.CLIP_IMAGE: 8,
+        Family.CLIP_TEXT: 8,
+        Family.YOLO: 1,
+        Family.FACE_DETECTOR: 1,
+        Family.FACE_EMBEDDER: 8,
+    }
     assert FakeBackend(lanes=3).profile.lanes == 3
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from kizu_fast.domain import Asset, Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
 from kizu_fast.errors import BackendUnavailable, ImageTooLarge, ImageUnreadable, KizuError, PermanentError
-from kizu_fast.store.rows import OutcomeRow, asset_record, facts_record, failure_of, object_rows, outcome_rows, rows_of, wall_time
 from kizu_fast.store.checks import check_unit, name_of, shown
+from kizu_fast.store.rows import OutcomeRow, asset_record, facts_record, failure_of, object_rows, outcome_rows, rows_of, wall_time
 
 NOON = datetime(2024, 2, 29, 12, 0)
 
@@ -96,7 +96,7 @@ def test_the_outcome_of_an_embedding_names_its_space() -> None:
         ("objects", ImageUnreadable("odd"), True),
         ("objects", ImageTooLarge("cap"), False),
         ("objects", BackendUnavailable("away"), False),
-        ("faces", PermanentError("not in this version"), False),
+        ("ocr", PermanentError("not in this version"), False),
         ("hologram", PermanentError("what"), False),
     ],
 )
