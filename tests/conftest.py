@@ -1,5 +1,6 @@
 """Fixtures of the whole suite: real models, exported once per machine and shared by every run."""
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ import structlog
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("KIZU_TEST_SHARED", ROOT.parent / "shared"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kizu_fast" / "tests"
+# Clones of other versions export other things: they never share a folder of models.
+_VERSION = hashlib.sha256(b"".join(path.read_bytes() for path in sorted([*ROOT.glob("export/*.py"), ROOT / "kizu_fast/specs.py"]))).hexdigest()[:12]
+MODELS = CACHE / f"models-{_VERSION}"
 EXPORT = ROOT / ".venv-export" / "bin" / "python"
 
 
@@ -53,7 +57,7 @@ def models(trained_weights: Path | None) -> Path:
     """A model repository with ViT-B-32 (seeded random weights) and YOLOv8n (trained where they are at hand). About a minute on the first run."""
     if not EXPORT.exists():
         pytest.skip("no export environment; run: make setup")
-    repository = CACHE / "models"
+    repository = MODELS
     repository.mkdir(parents=True, exist_ok=True)
     for names, weights in (("clip", "random"), ("yolo", "random"), *((("yolo", str(trained_weights)),) if trained_weights else ())):
         done = export(repository, names, weights, YOLO_SIZE="n")
