@@ -59,7 +59,7 @@ def quality(aligned: NDArray[np.uint8], side_px: float, score: float, landmarks:
     """How much a face tells about its owner, in [0, 1]: size x score x sharpness x pose.
 
     aligned is the crop; side_px the box's shorter side in pixels of the decoded picture, which is what the embedder sees; landmarks (5, 2) in any
-    upright frame. The formula and its numbers were fitted to how far damaged crops move from their originals (docs/decisions/013-faces.md).
+    upright frame. The formula and its numbers were fitted to how far damaged crops move from their originals (docs/decisions/009-faces.md).
     """
     size = np.sqrt(np.clip((side_px - 12) / 52, 0, 1))
     sure = np.clip((score - 0.40) / 0.35, 0, 1)
