@@ -104,7 +104,7 @@ def detector_parity(file: Path, spec: ModelSpec, path: Path) -> dict[str, Any]:
     photos = parity.pictures(PARITY_PICTURES)
     worst = {"score_difference": 0.0, "box_difference_px": 0.0, "landmark_difference_px": 0.0, "batch_difference": 0.0}
     for bucket in spec.buckets:
-        rows = [{"pixels": scrfd.framed(photo, scrfd.frame_in(photo.height, photo.width, bucket))} for photo in photos]
+        rows = [{"pixels": scrfd.framed(photo, scrfd.frame_for(photo.height, photo.width, bucket))} for photo in photos]
         together = session.run(spec.stack(rows))
         for i, row in enumerate(rows):
             alone = session.run(spec.stack([row]))

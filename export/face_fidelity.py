@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-import cv2
 import numpy as np
 from insightface.app import FaceAnalysis
 from insightface.utils import face_align
@@ -83,8 +82,9 @@ def original(pack: Path) -> FaceAnalysis:
 
 
 def compare(finder: Finder, theirs: FaceAnalysis, path: Path, *, exact: bool = False) -> Difference:
-    """One picture through both."""
-    photo, picture = read(path, exact=exact), np.asarray(cv2.imread(str(path)), np.uint8)
+    """One picture through both. Theirs gets every pixel of it, as BGR and with its colours brought to sRGB as ours are: cv2.imread leaves profiles out."""
+    photo = read(path, exact=exact)
+    picture = np.ascontiguousarray(read(path, exact=True).pixels[..., ::-1])
     ours, wanted = finder.find(photo), theirs.get(picture)
     pairs = [(i, _partner(ours, clip_boxes(face.bbox[None], photo.height, photo.width)[0])) for i, face in enumerate(wanted)]
     matched = [(wanted[i], j) for i, (j, iou) in pairs if iou >= SAME_FACE_IOU]

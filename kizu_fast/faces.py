@@ -30,7 +30,7 @@ class FaceDetector:
 
     def prepare(self, subject: Look) -> Prepared[Candidates]:
         """The photo at the top left of its bucket, uint8 (*bucket, 3)."""
-        frame = scrfd.frame_for(subject.photo.height, subject.photo.width, subject.side)
+        frame = scrfd.frame_for(subject.photo.height, subject.photo.width, (subject.side, subject.side))
         pixels = scrfd.framed(subject.photo, frame)
         return Prepared({self.spec.inputs[0].name: pixels}, lambda outputs: scrfd.candidates(outputs, frame), frame.bucket)
 

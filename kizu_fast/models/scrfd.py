@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from kizu_fast.domain import Photo
 from kizu_fast.errors import PermanentError
-from kizu_fast.specs import FACE_BUCKETS
 
 MIN_SCORE = 0.5
 MAX_IOU = 0.4
@@ -37,14 +36,7 @@ class Candidates:
     landmarks: NDArray[np.float32]  # (N, 5, 2)
 
 
-def frame_for(height: int, width: int, side: int) -> Frame:
-    """The frame of an original in the square of that side, cut to the smallest bucket that holds it at the same scale."""
-    square = frame_in(height, width, (side, side))
-    fits = [bucket for bucket in FACE_BUCKETS if max(bucket) == side and bucket[0] >= square.inner_height and bucket[1] >= square.inner_width]
-    return Frame(min(fits, key=lambda bucket: bucket[0] * bucket[1]), square.gain, square.inner_height, square.inner_width)
-
-
-def frame_in(height: int, width: int, bucket: tuple[int, int]) -> Frame:
+def frame_for(height: int, width: int, bucket: tuple[int, int]) -> Frame:
     """The largest frame of an original in a bucket. The shorter side is cut to whole pixels, one at least."""
     if height / width > bucket[0] / bucket[1]:
         inner_height, inner_width = bucket[0], max(int(bucket[0] / (height / width)), 1)

@@ -24,8 +24,10 @@ def finder(face_models: Path) -> face_fidelity.Finder:
 
 @pytest.fixture(scope="module")
 def photos(shared: Path) -> list[Path]:
-    everything = sorted((shared / "images" / "faces").glob("*.jpg"))
-    return everything[:: max(1, len(everything) // PICTURES)]
+    folder = shared / "images" / "faces"
+    everything = sorted(folder.glob("*.jpg"))
+    at_the_edge, with_a_profile = folder / "df02-04.jpg", folder / "df04-01.jpg"
+    return [*everything[:: max(1, len(everything) // PICTURES)], at_the_edge, with_a_profile]
 
 
 def test_the_faces_are_those_of_the_original_library(finder: face_fidelity.Finder, pack: Path, photos: list[Path]) -> None:

@@ -141,7 +141,13 @@ def test_on_a_cpu_detectors_run_one_by_one_and_clip_in_batches(tiny: ModelReposi
     profile = OnnxBackend(tiny, lanes=4).profile
 
     assert (profile.lanes, profile.in_lanes) == (4, True)
-    assert profile.max_batch == {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1}
+    assert profile.max_batch == {
+        Family.CLIP_IMAGE: 8,
+        Family.CLIP_TEXT: 8,
+        Family.YOLO: 1,
+        Family.FACE_DETECTOR: 1,
+        Family.FACE_EMBEDDER: 8,
+    }
 
 
 async def test_onnxruntime_prints_nothing_even_when_it_refuses(tiny: ModelRepository, capfd: pytest.CaptureFixture[str]) -> None:

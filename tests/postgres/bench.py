@@ -77,4 +77,4 @@ def result_of(job: Job, *labels: str, space: str = SPACE, dim: int = 8, vector: 
     embedding = Embedding(space, unit(job.asset.id.int, dim) if vector is None else vector) if "embedding" in job.operations else None
     objects = detections(*(labels or ("dog",))) if "objects" in job.operations else None
     models = {Operation.OBJECTS: MODEL} if objects is not None else {}
-    return PhotoResult(FACTS, job.asset.byte_size, job.asset.mtime_ns, job.asset.sha256, embedding, objects, models)
+    return PhotoResult(FACTS, job.asset.byte_size, job.asset.mtime_ns, job.asset.sha256, embedding, objects, models=models)

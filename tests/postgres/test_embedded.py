@@ -209,9 +209,11 @@ def test_a_ctrl_c_in_the_terminal_does_not_reach_the_server(user: Callable[..., 
 def test_a_ctrl_c_still_stops_the_server_of_the_last_user(user: Callable[..., User], data_dir: Path) -> None:
     one = user()
     one.wait_ready()
+    pid = postmaster(data_dir)
+    assert pid is not None
     os.killpg(one.process.pid, signal.SIGINT)
     one.close()
-    assert postmaster(data_dir) is None
+    wait_gone(pid)
 
 
 # ---------------------------------------------------------------- kills and stale files

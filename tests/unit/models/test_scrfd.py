@@ -21,35 +21,28 @@ def outputs(*boxes: tuple[float, float, float, float], scores: tuple[float, ...]
 
 @given(height=SIDES, width=SIDES, side=st.sampled_from([128, 640]))
 def test_a_photo_fills_its_bucket_and_never_leaves_it(height: int, width: int, side: int) -> None:
-    frame = scrfd.frame_for(height, width, side)
+    frame = scrfd.frame_for(height, width, (side, side))
     assert max(frame.bucket) == side
     assert 1 <= frame.inner_height <= frame.bucket[0]
     assert 1 <= frame.inner_width <= frame.bucket[1]
     assert side in {frame.inner_height, frame.inner_width}
 
 
-@pytest.mark.parametrize(
-    ("size", "bucket"), [((3000, 4000), (480, 640)), ((4000, 3000), (640, 480)), ((900, 1000), (640, 640)), ((1080, 1920), (480, 640))]
-)
-def test_the_smallest_bucket_that_holds_the_photo_is_taken(size: tuple[int, int], bucket: tuple[int, int]) -> None:
-    assert scrfd.frame_for(*size, 640).bucket == bucket
-
-
 def test_the_photo_lies_at_the_top_left_and_the_rest_is_black() -> None:
-    picture = scrfd.framed(Photo(np.full((50, 100, 3), 200, np.uint8), 100, 50), scrfd.frame_for(50, 100, 128))
+    picture = scrfd.framed(Photo(np.full((50, 100, 3), 200, np.uint8), 100, 50), scrfd.frame_for(50, 100, (128, 128)))
     assert (picture[:64] == 200).all()
     assert (picture[64:] == 0).all()
 
 
 def test_boxes_and_points_come_back_in_pixels_of_the_original() -> None:
-    frame = scrfd.frame_for(1280, 1280, 640)
+    frame = scrfd.frame_for(1280, 1280, (640, 640))
     found = scrfd.candidates(outputs((10, 20, 30, 40)), frame)
     assert found.boxes_xyxy.tolist() == [[20, 40, 60, 80]]
     assert found.landmarks.tolist() == [[[2, 4]] * 5]
 
 
 def test_weak_candidates_are_left_out() -> None:
-    found = scrfd.candidates(outputs((0, 0, 9, 9), (20, 20, 30, 30), scores=(0.5, 0.49)), scrfd.frame_for(640, 640, 640))
+    found = scrfd.candidates(outputs((0, 0, 9, 9), (20, 20, 30, 30), scores=(0.5, 0.49)), scrfd.frame_for(640, 640, (640, 640)))
     assert found.scores.tolist() == [0.5]
 
 
@@ -58,11 +51,11 @@ def test_numbers_that_are_none_are_a_broken_model(name: str) -> None:
     odd = outputs((0, 0, 9, 9))
     odd[name] = np.full_like(odd[name], np.nan)
     with pytest.raises(PermanentError, match="not finite"):
-        scrfd.candidates(odd, scrfd.frame_for(640, 640, 640))
+        scrfd.candidates(odd, scrfd.frame_for(640, 640, (640, 640)))
 
 
 def test_a_face_that_both_sizes_find_is_one_face() -> None:
-    frame = scrfd.frame_for(640, 640, 640)
+    frame = scrfd.frame_for(640, 640, (640, 640))
     large = scrfd.candidates(outputs((100, 100, 200, 200), scores=(0.7,)), frame)
     small = scrfd.candidates(outputs((102, 100, 202, 200), (400, 400, 450, 450), scores=(0.8, 0.6)), frame)
     merged = scrfd.merged([large, small])
@@ -71,7 +64,7 @@ def test_a_face_that_both_sizes_find_is_one_face() -> None:
 
 
 def test_nothing_found_is_no_face() -> None:
-    empty = scrfd.candidates(outputs(), scrfd.frame_for(640, 640, 640))
+    empty = scrfd.candidates(outputs(), scrfd.frame_for(640, 640, (640, 640)))
     merged = scrfd.merged([empty, empty])
     assert merged.boxes_xyxy.shape == (0, 4)
     assert merged.landmarks.shape == (0, 5, 2)
