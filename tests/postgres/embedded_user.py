@@ -1,6 +1,7 @@
 """A process that uses the embedded server: python embedded_user.py DATA_DIR PG_USER. One command a line on stdin, one answer each."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -39,4 +40,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the suite in the background ignores it for us
     main()
