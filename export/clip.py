@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -50,9 +51,7 @@ class Clip:
 
 def load(original: Original, weights: Weights) -> Clip:
     """Build the architecture and fill it. Raises ConfigError for an unknown model, one that the run time cannot serve, or unfitting weights."""
-    config = open_clip.get_model_config(original.model)
-    if config is None:
-        raise ConfigError(f"open_clip knows no model {original.model!r}; CLIP_MODEL is one of open_clip.list_models(), e.g. ViT-B-32")
+    config = _architecture(original, weights.path)
     tag = open_clip.pretrained.get_pretrained_cfg(original.model, original.tag)
     torch.manual_seed(0)
     model = open_clip.create_model(
@@ -68,6 +67,25 @@ def load(original: Original, weights: Weights) -> Clip:
     model.eval().requires_grad_(requires_grad=False)
     cfg = PreprocessCfg(**model.visual.preprocess_cfg)
     return Clip(model, original, config, _side(cfg.size, original), _steps(cfg, original), weights.sha256 or tensors_digest(model))
+
+
+def _architecture(original: Original, checkpoint: Path | None) -> dict[str, Any]:
+    """open_clip's configuration of a model: its own, or for a name that it does not know the MODEL.json beside the checkpoint. Raises ConfigError."""
+    config: dict[str, Any] | None = open_clip.get_model_config(original.model)
+    beside = checkpoint.with_name(f"{original.model}.json") if checkpoint else None
+    if config is None and beside is not None and beside.is_file():
+        try:
+            complete = {"embed_dim", "vision_cfg", "text_cfg"} <= set(json.loads(beside.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{beside} is no configuration of open_clip: {error}") from error
+        if not complete:
+            raise ConfigError(f"{beside} is no configuration of open_clip: it needs embed_dim, vision_cfg and text_cfg")
+        open_clip.add_model_config(beside)
+        config = open_clip.get_model_config(original.model)
+    if config is None:
+        own = f", or bring its configuration as {beside}" if beside else ""
+        raise ConfigError(f"open_clip knows no model {original.model!r}; CLIP_MODEL is one of open_clip.list_models(), e.g. ViT-B-32{own}")
+    return config
 
 
 def _local_text_tower(config: dict[str, Any]) -> dict[str, Any]:

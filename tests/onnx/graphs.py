@@ -166,3 +166,17 @@ def install_yolo(root: Path, name: str = "yolov8m", *, source: str = "official")
     """The detector that always sees one person."""
     install(root, name, yolo(), family="yolo", source=source)
     (root / name / "labels.txt").write_text("person\nbicycle\n")
+
+
+def heavy_clip_image(megabytes: int) -> bytes:
+    """An image tower with a weight of so many 10^6 bytes in it."""
+    weight = np.ones((DIM, megabytes * 1_000_000 // (4 * DIM)), np.float32)
+    numbers = {"start": 0, "end": DIM, "axes": 1}
+    nodes = [
+        *_FLATTEN,
+        node("MatMul", ["flat", "weight"], "wide"),
+        node("Slice", ["wide", "start", "end", "axes"], "first"),
+        node("LpNormalization", ["first"], "image_features", axis=1, p=2),
+    ]
+    constants = [constant(name, np.array([number], np.int64), INT64) for name, number in numbers.items()]
+    return model(nodes, [PIXELS], [FEATURES], [*constants, constant("weight", weight, FLOAT)])
