@@ -303,6 +303,14 @@ def register_models(registry: Registry, stock: Stock, *, min_score: float) -> No
             registry.register(kind, name, factory)  # the first of its type is the default: a caller's own stays it
 
 
+def models_in_use(config: EngineConfig) -> tuple[str, ...]:
+    """Folders of the repository that the settings mean, there or not: those of config.operations, and the tower that reads questions."""
+    stock = _stock(config)
+    image, text, objects = stock.names()
+    by_operation = {Operation.EMBEDDING: (image,), Operation.OBJECTS: (objects,), Operation.FACES: stock.faces()}
+    return (text, *(name for operation in plan(config.operations).operations for name in by_operation.get(operation, ())))
+
+
 async def _load_all(engine: Engine, operations: Sequence[Operation]) -> None:
     """All at once, each in its own thread: the sessions of CLIP and YOLOv8m open in the time of the slower one.
 
