@@ -121,7 +121,7 @@ def _model(repository: ModelRepository, name: str, state: str) -> _Model:
     manifest, folder = repository.manifest(name), repository.root / name
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     licence = manifest.licence or "not stated"
-    return _Model(name, state, manifest.family.value, manifest.source, manifest.original, round(size, 1), licence, manifest.space)
+    return _Model(name, state, manifest.spec.family.value, manifest.source, manifest.original, round(size, 1), licence, manifest.spec.space)
 
 
 def _proofs(names: list[str] | None, repository: Path | None) -> list[Proof]:

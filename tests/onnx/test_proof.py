@@ -5,6 +5,7 @@ from pathlib import Path
 import graphs
 import pytest
 
+from kizu_fast import specs
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.engine import EngineConfig
 from kizu_fast.errors import ConfigError
@@ -22,7 +23,8 @@ async def test_each_model_is_proved_by_itself_in_the_order_given(tiny: ModelRepo
 
 
 async def test_unloading_gives_a_model_s_memory_back(tmp_path: Path) -> None:
-    graphs.install(tmp_path, "heavy", graphs.heavy_clip_image(HEAVY_MB), family="clip_image", side=graphs.SIDE, dim=graphs.DIM, space="heavy/1")
+    heavy = specs.clip_image("heavy", side=graphs.SIDE, dim=graphs.DIM, space="heavy/1")
+    graphs.install(tmp_path, heavy, graphs.heavy_clip_image(HEAVY_MB))
     proof = (await prove(EngineConfig(model_repository=tmp_path), ["heavy"]))[0]
     print(f"\n{proof.before_mb:.0f} MB, loaded {proof.loaded_mb:.0f} MB, unloaded {proof.freed_mb:.0f} MB")
     assert proof.takes_mb >= HEAVY_MB
