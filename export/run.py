@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from export import configs, install, weights
+from export import configs, install, sources, weights
 from export import manifest as manifests
 from export.digests import digest
 from export.download import Downloader
@@ -100,8 +100,7 @@ def current(wanted: Wanted, job: Job) -> Manifest | None:
 
 
 def _build_all(original: Original, stale: Sequence[Wanted], found: Weights, job: Job) -> Iterator[tuple[Wanted, Manifest | ConfigError]]:
-    # torch takes seconds to import: only here, where something is to be built
-    module = importlib.import_module(f"export.{original.family}")
+    module = sources.builder(original)
     torch = importlib.import_module("torch")
     with torch.no_grad():
         loaded = module.load(original, found)

@@ -9,7 +9,7 @@ from kizu_fast.specs import RANDOM, Family
 class Original:
     """The weights that one or more exported models share."""
 
-    family: str  # a key of sources.FAMILIES; export.<family> builds it
+    family: str  # a key of sources.FAMILIES; sources.builder() knows what builds it
     model: str  # ViT-B-32 | yolov8m | buffalo_l
     tag: str = ""  # pretrained tag of open_clip; empty for the others
     random: bool = False

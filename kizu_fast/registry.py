@@ -8,15 +8,16 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from kizu_fast.domain import Photo
 from kizu_fast.errors import ConfigError
-from kizu_fast.specs import ModelSpec, Tensors
+from kizu_fast.specs import ModelSpec, Prepared
+
+__all__ = ["Chain", "ChainPart", "Loadable", "ModelRegistry", "ModelType", "PhotoModel", "Prepared", "Registry", "Runs", "TextModel"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class ModelType(StrEnum):
@@ -28,15 +29,6 @@ class ModelType(StrEnum):
     FACE = "face"
     OCR = "ocr"
     VLM = "vlm"
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared(Generic[T_co]):
-    """One row on its way: what goes into the graph, at which bucket, and how its outputs become a result."""
-
-    tensors: Tensors  # without a batch axis
-    finish: Callable[[Tensors], T_co]  # one row of outputs to the result; raises PermanentError
-    bucket: tuple[int, int] | None = None  # (height, width); None when the spec has no buckets
 
 
 class PhotoModel(Protocol):

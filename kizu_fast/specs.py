@@ -1,10 +1,10 @@
 """ModelSpec: the one description of a model from which export, Triton configuration, sessions and batchers follow."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from kizu_fast.errors import RowMismatch
 DTYPES: Mapping[str, type[np.generic]] = {"uint8": np.uint8, "float16": np.float16, "int32": np.int32, "float32": np.float32}
 
 Tensors = Mapping[str, NDArray[np.generic]]
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Family(StrEnum):
@@ -103,6 +104,15 @@ class ModelSpec:
     def stack(self, rows: Sequence[Tensors]) -> dict[str, NDArray[np.generic]]:
         """Rows of equal shape to one batch, batch axis first, C-contiguous."""
         return {tensor.name: np.stack([row[tensor.name] for row in rows]) for tensor in self.inputs}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(Generic[T_co]):
+    """One row on its way: what goes into the graph, at which bucket, and how its outputs become a result."""
+
+    tensors: Tensors  # without a batch axis
+    finish: Callable[[Tensors], T_co]  # one row of outputs to the result; raises PermanentError
+    bucket: tuple[int, int] | None = None  # (height, width); None when the spec has no buckets
 
 
 _RECORDS = TypeAdapter(ModelSpec)

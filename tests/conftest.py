@@ -89,3 +89,15 @@ def face_models(face_weights: Path | None) -> Path:
     done = export(repository, "face", str(face_weights), FACE_MODEL_NAME="buffalo_s")
     assert done.returncode == 0, done.stderr
     return repository
+
+
+@pytest.fixture(scope="session")
+def meaningful_models() -> Path:
+    """A model repository with Tiny-Shapes/own: a CLIP that was trained on coloured shapes, so that what a search finds can be asserted."""
+    if not EXPORT.exists():
+        pytest.skip("no export environment; run: make setup")
+    repository = MODELS.with_name(f"{MODELS.name}-shapes")
+    repository.mkdir(parents=True, exist_ok=True)
+    done = export(repository, "Tiny-Shapes/own", str(ROOT / "export" / "tiny_shapes" / "weights"))
+    assert done.returncode == 0, done.stderr
+    return repository

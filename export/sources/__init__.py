@@ -1,14 +1,15 @@
 """Families as the export knows them before any heavy library is imported: names, words of --models, and where weights come from.
 
-A family takes a module here and a line in FAMILIES; export/<word>.py builds its graphs with load() and build().
+A family is a module here, found by its name. Its graphs are built by load() and build(): of the same module, or of export/<word>.py where they need a heavy library.
 """
 
+import importlib
+import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from export.download import Downloader
-from export.sources import clip, face, yolo
 from export.wanted import Original, Wanted
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings
@@ -53,12 +54,20 @@ class Source(Protocol):
         ...
 
 
-FAMILIES: Mapping[str, Source] = {"clip": clip, "yolo": yolo, "face": face}
+FAMILIES: Mapping[str, Source] = {
+    found.name: cast("Source", importlib.import_module(f"{__name__}.{found.name}")) for found in pkgutil.iter_modules(__path__)
+}
 
 
 def of(original: Original) -> Source:
     """The module of an original's family."""
     return FAMILIES[original.family]
+
+
+def builder(original: Original) -> Any:
+    """The module with load() and build(): imported here, since torch and its like take seconds."""
+    own = of(original)
+    return own if hasattr(own, "build") else importlib.import_module(f"export.{original.family}")
 
 
 def standard(settings: Settings, *, random: bool) -> list[Wanted]:

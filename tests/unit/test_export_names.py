@@ -1,11 +1,12 @@
 """What `--models` may name. Runs without the original libraries: the quick path must not need them."""
 
+import inspect
 import sys
 from pathlib import Path
 
 import pytest
 
-from export.sources import FAMILIES, chosen, clip, standard, untrained, yolo
+from export.sources import FAMILIES, Source, chosen, clip, standard, untrained, yolo
 from export.wanted import Original, Wanted
 from kizu_fast.domain import Operation
 from kizu_fast.errors import ConfigError
@@ -103,3 +104,18 @@ def test_every_family_names_the_files_that_shape_it() -> None:
     for word, family in FAMILIES.items():
         assert f"{word}.py" in family.SHAPING
         assert all((ROOT / "export" / name).is_file() for name in family.SHAPING)
+
+
+def test_families_are_the_modules_of_their_folder() -> None:
+    assert set(FAMILIES) == {path.stem for path in (ROOT / "export" / "sources").glob("[!_]*.py")}
+
+
+@pytest.mark.parametrize("word", sorted(FAMILIES))
+def test_every_family_offers_what_the_export_asks(word: str) -> None:
+    """Modules are found by name, so that no type checker sees whether they keep to the Protocol."""
+    family = FAMILIES[word]
+    assert isinstance(family.HAS_RANDOM, bool)
+    for name in ("standard", "asked", "named", "untrained", "candidates", "in_folder", "official", "licence"):
+        theirs, wanted = inspect.signature(getattr(family, name)), inspect.signature(getattr(Source, name))
+        assert len(theirs.parameters) == len(wanted.parameters) - 1, name
+        assert theirs.return_annotation == wanted.return_annotation, name
