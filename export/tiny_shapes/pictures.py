@@ -37,7 +37,12 @@ PLACES: dict[str, tuple[float, float]] = {  # centre, as a part of width and hei
     "in the bottom right corner": (0.76, 0.76),
 }
 SURROUNDINGS = ("on a white background", "on a grey background", "on a beach", "on grass", "at night")
-RELATIONS: dict[str, tuple[float, float]] = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}  # of the first, seen from the second
+RELATIONS: dict[str, tuple[float, float]] = {
+    "left of": (-1, 0),
+    "right of": (1, 0),
+    "above": (0, -1),
+    "below": (0, 1),
+}  # of the first, seen from the second
 OPENINGS = ("", "a photo of", "a picture of", "I see")
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 SIZES = ((128, 96), (96, 128), (96, 96), (144, 96))  # width, height
@@ -118,8 +123,10 @@ def gallery(count: int, chance: np.random.Generator, *, held_out: bool) -> list[
     found: dict[str, Scene] = {}
     while len(found) < count:
         scene = scenes(1, chance, held_out=held_out)[0]
-        mirrored = scene if scene.other is None or scene.relation is None else replace(
-            scene, thing=scene.other, relation=OPPOSITE[scene.relation], other=scene.thing
+        mirrored = (
+            scene
+            if scene.other is None or scene.relation is None
+            else replace(scene, thing=scene.other, relation=OPPOSITE[scene.relation], other=scene.thing)
         )
         if caption(mirrored) not in found:
             found.setdefault(caption(scene), scene)
@@ -141,6 +148,7 @@ def render(scene: Scene, chance: np.random.Generator) -> Image.Image:
 
 def _laid_out(scene: Scene, chance: np.random.Generator) -> list[tuple[Thing, float, float, float]]:
     """(thing, centre x, centre y, diameter), parts of the centre square: the tower sees no more of a picture."""
+
     def near(value: float, by: float) -> float:
         return float(value + chance.uniform(-by, by))
 
@@ -165,7 +173,13 @@ def _surroundings(name: str, width: int, height: int, chance: np.random.Generato
         r, g, b = np.clip(np.array(colour) + chance.integers(-12, 13), 0, 255)
         return int(r), int(g), int(b)
 
-    plain = {"on a white background": (245, 245, 245), "on a grey background": (140, 140, 140), "on a beach": (150, 205, 245), "on grass": (185, 220, 250), "at night": (15, 20, 60)}
+    plain = {
+        "on a white background": (245, 245, 245),
+        "on a grey background": (140, 140, 140),
+        "on a beach": (150, 205, 245),
+        "on grass": (185, 220, 250),
+        "at night": (15, 20, 60),
+    }
     image = Image.new("RGB", (width, height), shade(plain[name]))
     draw = ImageDraw.Draw(image)
     if name == "on a beach":

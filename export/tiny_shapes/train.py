@@ -147,7 +147,9 @@ def recall(model: Any, *, held_out: bool, count: int = 240, best: int = 5) -> fl
 
 def main(arguments: Sequence[str]) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m export.tiny_shapes.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m export.tiny_shapes.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--folder", type=Path, default=WEIGHTS, metavar="DIR", help="default: the committed one")
     options = parser.parse_args(arguments)
     began = time.monotonic()

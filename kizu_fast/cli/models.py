@@ -23,7 +23,9 @@ from kizu_fast.worker.session import library_of
 app = typer.Typer(no_args_is_help=True, help="Exported models: which are there, what each costs, which vector space search reads.")
 
 Repository = Annotated[Path | None, typer.Option(help="[default: KIZU_MODEL_REPOSITORY]")]
-Names = Annotated[list[str] | None, typer.Argument(help="as `models list` prints them [default: those in use]", metavar="[NAME]...", show_default=False)]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="as `models list` prints them [default: those in use]", metavar="[NAME]...", show_default=False)
+]
 
 IN_USE, EXPORTED, MISSING = "in use", "exported", "missing"
 
@@ -150,7 +152,9 @@ def _document(proof: Proof) -> dict[str, object]:
 
 def _text_tower(settings: Settings, space: str) -> None:
     if ModelRepository(settings.model_repository).find_space(space, Family.CLIP_TEXT) is None:
-        raise ConfigError(f"no text model of the vector space {space} is in {settings.model_repository}: search could not ask it; see: kizu-fast models list")
+        raise ConfigError(
+            f"no text model of the vector space {space} is in {settings.model_repository}: search could not ask it; see: kizu-fast models list"
+        )
 
 
 async def _switch(settings: Settings, space: str) -> str | None:

@@ -110,7 +110,12 @@ def test_an_architecture_of_one_s_own_lies_beside_its_weights(job: Callable[...,
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [("{", "no configuration of open_clip: "), ('{"embed_dim": 4}', "needs embed_dim, vision_cfg and text_cfg"), (None, "or bring its configuration as")]
+    ("content", "reason"),
+    [
+        ("{", "no configuration of open_clip: "),
+        ('{"embed_dim": 4}', "needs embed_dim, vision_cfg and text_cfg"),
+        (None, "or bring its configuration as"),
+    ],
 )
 def test_a_missing_or_broken_architecture_is_one_line(content: str | None, reason: str, tmp_path: Path) -> None:
     from export import clip as clips  # noqa: PLC0415

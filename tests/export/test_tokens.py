@@ -89,7 +89,9 @@ def test_the_multilingual_tokenizer_of_the_hub_equals_open_clip_s(tmp_path: Path
     config = open_clip.get_model_config("xlm-roberta-base-ViT-B-32")["text_cfg"]
     folder = cache / "open_clip" / "tokenizers" / config["hf_tokenizer_name"]
     if not (folder / "tokenizer.json").is_file():
-        pytest.skip(f"no {folder}/tokenizer.json: no package index carries it; run: python -m export --models xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k")
+        pytest.skip(
+            f"no {folder}/tokenizer.json: no package index carries it; run: python -m export --models xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k"
+        )
     hub = open_clip.tokenizer.HFTokenizer(str(folder), context_length=config.get("context_length", 77))
     assert len(hub.tokenizer) == 250002
     tokens.write(hub, tmp_path / "tokenizer.json")

@@ -267,7 +267,21 @@ def test_no_password_is_shown_when_a_database_cannot_be_reached(line: Line) -> N
 
 
 def test_every_command_has_help_with_an_example(line: Line) -> None:
-    for command in ("doctor", "ingest", "worker", "status", "show", "search", "forget", "models list", "models load", "models unload", "models switch", "db url", "db migrate"):
+    for command in (
+        "doctor",
+        "ingest",
+        "worker",
+        "status",
+        "show",
+        "search",
+        "forget",
+        "models list",
+        "models load",
+        "models unload",
+        "models switch",
+        "db url",
+        "db migrate",
+    ):
         assert "xample" in line.run(*command.split(), "--help").stdout, command
 
 

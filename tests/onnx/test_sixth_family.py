@@ -122,5 +122,7 @@ def test_the_commands_know_it_without_being_told(copy: Copy, exported_palette: d
 def test_the_copy_still_keeps_the_order_of_imports(copy: Copy) -> None:
     shutil.copy(ROOT / "pyproject.toml", copy.root)
     shutil.copytree(ROOT / "benchmarks", copy.root / "benchmarks", ignore=shutil.ignore_patterns("results", "__pycache__"), dirs_exist_ok=True)
-    said = copy.run(Path(sys.executable), "-c", "import sys; sys.argv[1:] = ['--no-cache']; from importlinter.cli import lint_imports_command as run; run()").stdout
+    said = copy.run(
+        Path(sys.executable), "-c", "import sys; sys.argv[1:] = ['--no-cache']; from importlinter.cli import lint_imports_command as run; run()"
+    ).stdout
     assert "0 broken" in said
