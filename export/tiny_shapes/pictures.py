@@ -86,7 +86,7 @@ def scenes(count: int, chance: np.random.Generator, *, held_out: bool) -> list[S
 
 
 def _scene(known: Sequence[Thing], chance: np.random.Generator) -> Scene:
-    thing, surroundings = known[chance.integers(len(known))], SURROUNDINGS[chance.integers(len(SURROUNDINGS))]
+    thing, surroundings = known[int(chance.integers(len(known)))], SURROUNDINGS[chance.integers(len(SURROUNDINGS))]
     kind = chance.integers(4)
     if kind == 0:
         return Scene(thing, surroundings, place=list(PLACES)[chance.integers(len(PLACES))])

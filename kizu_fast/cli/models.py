@@ -27,12 +27,12 @@ Names = Annotated[
     list[str] | None, typer.Argument(help="as `models list` prints them [default: those in use]", metavar="[NAME]...", show_default=False)
 ]
 
-IN_USE, EXPORTED, MISSING = "in use", "exported", "missing"
+IN_USE, EXPORTED, MISSING, BROKEN = "in use", "exported", "missing", "broken"
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """state: in use (the settings mean it), exported, missing (meant, not there). What is not known of a missing one is None."""
+    """state: in use (the settings mean it), exported, missing (meant, not there), broken (its manifest cannot be read). What is not known is None."""
 
     name: str
     state: str
@@ -120,7 +120,11 @@ def _config(repository: Path | None) -> EngineConfig:
 
 
 def _model(repository: ModelRepository, name: str, state: str) -> _Model:
-    manifest, folder = repository.manifest(name), repository.root / name
+    try:
+        manifest, folder = repository.manifest(name), repository.root / name
+    except ConfigError as error:
+        remark(str(error))
+        return _Model(name, BROKEN)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     licence = manifest.licence or "not stated"
     return _Model(name, state, manifest.spec.family.value, manifest.source, manifest.original, round(size, 1), licence, manifest.spec.space)

@@ -45,6 +45,15 @@ def test_random_weights_are_called_meaningless_in_the_list(stocked: Line, tmp_pa
     assert "random: meaningless" in stocked.run("models", "list").stdout
 
 
+def test_a_broken_manifest_hides_no_other_model(stocked: Line, tmp_path: Path) -> None:
+    (tmp_path / "repository" / "yolov8x" / "manifest.json").write_text('{"name": "yolov8x"}')
+    done = stocked.run("models", "list", "--json")
+    models = {model["name"]: model for model in json.loads(done.stdout)["models"]}
+    assert (models["yolov8x"]["state"], models["yolov8x"]["licence"]) == ("broken", None)
+    assert models["clip-vit-b-32-openai-image"]["state"] == "in use"
+    assert "python -m export --models yolov8x" in done.stderr
+
+
 def test_an_empty_repository_lists_what_is_missing(stocked: Line, tmp_path: Path) -> None:
     models = stocked.json("models", "list", "--repository", tmp_path / "nowhere")["models"]
     assert {model["state"] for model in models} == {"missing"}

@@ -119,10 +119,15 @@ def test_the_commands_know_it_without_being_told(copy: Copy, exported_palette: d
     assert (models["palette"]["space"], models["palette"]["licence"]) == ("palette/1", "this project's")
 
 
-def test_the_copy_still_keeps_the_order_of_imports(copy: Copy) -> None:
+def test_the_copy_still_passes_the_checks(copy: Copy) -> None:
     shutil.copy(ROOT / "pyproject.toml", copy.root)
     shutil.copytree(ROOT / "benchmarks", copy.root / "benchmarks", ignore=shutil.ignore_patterns("results", "__pycache__"), dirs_exist_ok=True)
-    said = copy.run(
-        Path(sys.executable), "-c", "import sys; sys.argv[1:] = ['--no-cache']; from importlinter.cli import lint_imports_command as run; run()"
-    ).stdout
-    assert "0 broken" in said
+    lint = "import sys; sys.argv[1:] = ['--no-cache']; from importlinter.cli import lint_imports_command as run; run()"
+    assert "0 broken" in copy.run(Path(sys.executable), "-c", lint).stdout
+    assert "All checks passed" in copy.run(ruff(), "check", *sorted(name for name in copy.touched if name.endswith(".py"))).stdout
+
+
+def ruff() -> Path:
+    """Thin environments link packages, not programs."""
+    folders = [Path(folder).parents[2] / "bin" / "ruff" for folder in sys.path if folder.endswith("site-packages")]
+    return next(program for program in folders if program.exists())
