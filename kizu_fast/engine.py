@@ -307,8 +307,12 @@ def models_in_use(config: EngineConfig) -> tuple[str, ...]:
     """Folders of the repository that the settings mean, there or not: those of config.operations, and the tower that reads questions."""
     stock = _stock(config)
     image, text, objects = stock.names()
-    by_operation = {Operation.EMBEDDING: (image,), Operation.OBJECTS: (objects,), Operation.FACES: stock.faces()}
-    return (text, *(name for operation in plan(config.operations).operations for name in by_operation.get(operation, ())))
+    by_operation: Mapping[str, Callable[[], tuple[str, ...]]] = {
+        Operation.EMBEDDING: lambda: (image,),
+        Operation.OBJECTS: lambda: (objects,),
+        Operation.FACES: stock.faces,
+    }
+    return (text, *(name for operation in plan(config.operations).operations if operation in by_operation for name in by_operation[operation]()))
 
 
 async def _load_all(engine: Engine, operations: Sequence[Operation]) -> None:
