@@ -144,21 +144,30 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An asset that matches. score: higher is better, comparable within one call only."""
+    """An asset that matches. score: higher is better, comparable within one call only. snippet: the words that match, of a search in texts."""
 
     asset_id: UUID
     score: float
+    snippet: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whose face it is: a cluster with the name that a person gave it; None of both: nobody known."""
+
+    cluster: UUID | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a result row shows. objects: labels, each once, best first; text: all that was read in the photo, None if nothing was; caption: None if nobody asked."""
+    """What a result row shows. objects: labels, each once, best first; faces: one each, best first."""
 
     asset_id: UUID
     path: str | None
     taken_at: str | None
     objects: tuple[str, ...] = ()
-    text: str | None = None
+    faces: tuple[Person, ...] = ()
 
 
 class JobQueue(Protocol):
@@ -298,6 +307,14 @@ class SearchStore(Protocol):
 
     async def by_objects(self, user: UUID, labels: Sequence[str], limit: int) -> list[Hit]:
         """Assets that show any of the labels; the score is the sum of their confidences."""
+        ...
+
+    async def by_text(self, user: UUID, question: str, limit: int) -> list[Hit]:
+        """Assets in which something of the question was read; the score is wording.said, the snippet the lines that say it."""
+        ...
+
+    async def by_caption(self, user: UUID, question: str, limit: int) -> list[Hit]:
+        """Assets whose caption says something of the question; score and snippet alike."""
         ...
 
     async def cards(self, user: UUID, asset_ids: Sequence[UUID]) -> dict[UUID, Card]:
