@@ -8,7 +8,7 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from kizu_fast.store import Card, Hit, Person
+from kizu_fast.store import Card, Hit, Person, storable
 from kizu_fast.store.checks import check_unit
 from kizu_fast.store.pool import Database
 from kizu_fast.store.rows import wall_time
@@ -51,7 +51,7 @@ class Search:
         return best_read(what, map(_read, rows), limit, inflected=True)
 
     async def _folded(self, question: str) -> str:
-        return str(await self._database.fetchval("fold_text", question))
+        return str(await self._database.fetchval("fold_text", storable(question)))
 
     async def cards(self, user: UUID, asset_ids: Sequence[UUID]) -> dict[UUID, Card]:
         """What result rows show, by asset; forgotten and deleted ones are left out."""
