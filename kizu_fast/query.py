@@ -196,8 +196,8 @@ def understand(query: str) -> Understanding:
     text = " ".join(unicodedata.normalize("NFKC", query).split())
     quoted = tuple(dict.fromkeys(words.strip() for match in _QUOTED.finditer(text) for words in match.groups("") if words.strip()))
     rest = " ".join(_QUOTED.sub(" ", text).split())
-    semantic = _LEADS.sub("", rest, count=1)
-    if not _WORD.search(semantic) or (quoted and _LEADS.fullmatch(f"{rest} of ")):
+    semantic = _LEADS.sub("", f"{rest} ", count=1).strip()
+    if not _WORD.search(semantic):
         return Understanding(None, (), quoted)
     what = asked(folded(semantic))
     return Understanding(semantic, _objects(semantic), quoted, (*what.words, *what.pieces))

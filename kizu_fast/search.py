@@ -18,7 +18,7 @@ _MISREAD = 0.65  # a quoted text counts as read from here on if nothing says it 
 # What a text or a caption counts that scores at least this much, where any other list counts 1 (docs/decisions/013-texts-and-captions.md).
 _TEXT_WEIGHTS = ((PHRASE, 6.0), (EVERY_WORD, 4.0), (0.7, 1.0), (0.0, 0.25))
 _CAPTION_WEIGHTS = ((PHRASE, 2.0), (EVERY_WORD, 1.0), (0.5, 0.5), (0.0, 0.0))
-_NUDGE = 0.25
+_CROWDED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ async def _worded(understood: Understanding, user: UUID, limit: int, depth: int,
     captions = await store.by_caption(user, understood.semantic, depth)
     # One plain word that stands in very many photos, such as 'beach' on signs, must not push out those that show it.
     crowded = len(understood.words) == 1 and sum(hit.score >= EVERY_WORD for hit in texts) > max(limit // 2, 1)
-    return [Ballot("text", texts, ((0.0, _NUDGE),) if crowded else _TEXT_WEIGHTS), Ballot("captions", captions, _CAPTION_WEIGHTS)]
+    return [Ballot("text", texts, ((0.0, _CROWDED),) if crowded else _TEXT_WEIGHTS), Ballot("captions", captions, _CAPTION_WEIGHTS)]
 
 
 def fuse(ballots: Iterable[Ballot]) -> Mapping[UUID, float]:

@@ -63,9 +63,13 @@ def test_a_search_answers_with_ranked_photos(line: Line) -> None:
     line.json("ingest", line.library)
     line.drain()
     answer = line.json("search", "a dog on a beach", "--limit", 2)
-    assert answer["understood"] == {"semantic": "a dog on a beach", "objects": ["dog"]}
+    understood = answer["understood"]
+    assert (understood["semantic"], understood["objects"], understood["text"]) == ("a dog on a beach", ["dog"], [])
+    assert understood["words"] == ["dog", "beach"]
+    assert "embedding" in understood["used"]
     assert 1 <= len(answer["results"]) <= 2
     assert set(answer["results"][0]) == {"asset_id", "path", "score", "taken_at", "objects", "faces", "text"}
+    assert all(result["text"] is None and result["faces"] == [] for result in answer["results"])
 
 
 def test_a_search_before_any_photo_finds_nothing_and_is_no_error(line: Line) -> None:
