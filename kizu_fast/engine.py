@@ -21,7 +21,7 @@ from kizu_fast.backends.onnx import KINDS, OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
-from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
+from kizu_fast.domain import ALL, BUILT, Embedding, Operation, Photo, PhotoFacts, Result
 from kizu_fast.errors import ConfigError, OperationUnavailable
 from kizu_fast.faces import FaceFinder
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
@@ -43,6 +43,7 @@ _TYPES: Mapping[str, ModelType] = {
     Operation.OCR: ModelType.OCR,
     Operation.DESCRIBE: ModelType.VLM,
 }
+_SPACED = frozenset({Operation.EMBEDDING, Operation.FACES})  # their results are filed under a vector space
 _OPTIONAL = frozenset({Operation.FACES, Operation.OCR, Operation.DESCRIBE})  # a library without them can be searched all the same
 
 
@@ -285,6 +286,35 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
         yield engine
     finally:
         await engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the settings mean, without loading anything. filed: what results of an operation are filed under, a vector space or a model's name.
+
+    missing: operations whose models cannot be had, with the reason and the command that mends it; a model's name may be known all the same.
+    """
+
+    filed: Mapping[Operation, str]
+    missing: Mapping[Operation, str]
+
+
+def survey(config: EngineConfig) -> Survey:
+    """Reads manifests only."""
+    registry, filed, missing = Registry(), dict[Operation, str](), dict[Operation, str]()
+    register_models(registry, _stock(config), min_score=config.min_score)
+    for operation in BUILT:
+        kind = _TYPES[operation]
+        try:
+            name = registry.default(kind)
+            if operation not in _SPACED:
+                filed[operation] = name
+            spaces = [spec.space for spec in _specs(registry.get(kind)) if spec.space is not None]
+        except ConfigError as error:
+            missing[operation] = str(error)
+        else:
+            filed[operation] = spaces[0] if operation in _SPACED and spaces else name
+    return Survey(filed, missing)
 
 
 def register_models(registry: Registry, stock: Stock, *, min_score: float) -> None:

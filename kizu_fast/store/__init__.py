@@ -134,6 +134,15 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """Photos whose results of an operation come from models that the settings do not name any more."""
+
+    operation: str
+    models: tuple[str, ...]
+    photos: int
+
+
+@dataclass(frozen=True, slots=True)
 class Space:
     """A named vector space."""
 
@@ -239,6 +248,22 @@ class SpaceStore(Protocol):
 
     async def active_space(self, kind: str = "image") -> Space | None:
         """The space that search asks."""
+        ...
+
+
+class CoverageStore(Protocol):
+    """Which models results come from. user None: of all users."""
+
+    async def stored_models(self, user: UUID | None) -> dict[str, tuple[str, ...]]:
+        """Models by operation, sorted; under 'packs' those that found the faces."""
+        ...
+
+    async def outdated(self, user: UUID | None, current: Mapping[str, str]) -> list[Outdated]:
+        """Photos done by other models than current names for their operation, unless they wait for it or fail with it for good."""
+        ...
+
+    async def queue_outdated(self, user: UUID | None, operation: str, model: str) -> int:
+        """Queues them. How many."""
         ...
 
 

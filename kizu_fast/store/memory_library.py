@@ -1,14 +1,14 @@
 """The library and its search in a process, over memory_state.py: the fakes beside assets.py and search.py."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kizu_fast.domain import Asset, PhotoFacts
-from kizu_fast.store import UNSETTLED_DELAY_S, Card, Forgotten, FoundFile, Hit, KnownFile, LibraryCounts, Person, Registered
+from kizu_fast.store import UNRUN, UNSETTLED_DELAY_S, Card, Forgotten, FoundFile, Hit, KnownFile, LibraryCounts, Outdated, Person, Registered
 from kizu_fast.store.checks import check_unit
 from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredFace, StoredObject, StoredText
 from kizu_fast.store.fractions import points_to_pixels, to_pixels
@@ -140,6 +140,45 @@ class MemoryAssets:
     async def roots(self) -> list[bytes]:
         """In order."""
         return list(self._db.roots)
+
+
+class MemoryCoverage:
+    """CoverageStore in memory."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+
+    async def stored_models(self, user: UUID | None) -> dict[str, tuple[str, ...]]:
+        """Of done outcomes, and of faces."""
+        live = self._db.live(user)
+        pairs = {key for asset in live for key, row in asset.outcomes.items() if row.outcome == "done"}
+        pairs |= {("packs", face.detector) for asset in live for face in asset.faces.values()}
+        return {operation: tuple(sorted(model for other, model in pairs if other == operation)) for operation, _ in pairs}
+
+    async def outdated(self, user: UUID | None, current: Mapping[str, str]) -> list[Outdated]:
+        """Counted one by one."""
+        found = []
+        for operation, model in sorted(current.items()):
+            done = [_done_by(asset, operation) for asset in self._outdated(user, operation, model)]
+            if done:
+                found.append(Outdated(str(operation), tuple(sorted(set().union(*done))), len(done)))
+        return found
+
+    async def queue_outdated(self, user: UUID | None, operation: str, model: str) -> int:
+        """As counted."""
+        return sum(self._db.enqueue(asset.id, [operation]) for asset in self._outdated(user, operation, model))
+
+    def _outdated(self, user: UUID | None, operation: str, model: str) -> list[StoredAsset]:
+        return [asset for asset in self._db.live(user) if _done_by(asset, operation) and not self._excused(asset, operation, model)]
+
+    def _excused(self, asset: StoredAsset, operation: str, model: str) -> bool:
+        waits = any(operation in job.operations for job in self._db.jobs_of(asset.id, "pending", "processing"))
+        failed = asset.outcomes.get((operation, UNRUN))
+        return waits or (operation, model) in asset.outcomes or (failed is not None and failed.outcome == "failed")
+
+
+def _done_by(asset: StoredAsset, operation: str) -> set[str]:
+    return {model for (done, model), row in asset.outcomes.items() if done == operation and row.outcome == "done"}
 
 
 class MemorySearch:

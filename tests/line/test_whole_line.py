@@ -212,12 +212,51 @@ def test_faces_come_when_they_are_asked_for(line: Line) -> None:
 
 
 def test_an_operation_that_is_not_built_fails_by_name_and_keeps_the_others(line: Line) -> None:
-    line.json("ingest", line.library, "--operations", "embedding,ocr")
+    line.json("ingest", line.library, "--operations", "embedding,describe")
     line.drain()
     shown = line.json("show", line.library / "0.jpg")
     assert shown["job"]["status"] == "failed"
-    assert "ocr" in shown["job"]["error"]
+    assert "describe" in shown["job"]["error"]
     assert shown["embedding"] is not None
+
+
+def test_a_changed_setting_says_how_many_photos_want_a_re_run_and_one_command_queues_them(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "objects")
+    line.drain()
+    changed = {"KIZU_BACKEND": "cpu", "YOLO_SIZE": "s", "KIZU_MODEL_REPOSITORY": str(line.cwd / "models")}
+
+    status = line.run("status", "--json", **changed)
+    assert "3 photos have objects of fake-yolo; YOLO_SIZE now means yolov8s" in status.stderr
+    assert "kizu-fast reindex --operations objects" in status.stderr
+    assert json.loads(status.stdout)["queue"]["completed"] == 3
+    checks = {check["name"]: check for check in json.loads(line.run("doctor", "--json", check=False, **changed).stdout)["checks"]}
+    assert checks["re-run of objects"]["fix"] == "kizu-fast reindex --operations objects"
+    assert line.run("status").stderr == ""
+
+    assert line.json("reindex", **changed) == {"queued": 3, "operations": {"objects": 3}}
+    assert line.run("status", **changed).stderr == ""  # they wait for it
+    assert line.json("reindex", **changed)["queued"] == 0
+    assert line.drain()["completed"] == 3
+
+
+def test_everything_can_be_done_again(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "embedding,objects")
+    line.drain()
+    assert line.json("reindex") == {"queued": 0, "operations": {}}
+    assert "nothing to do" in line.run("reindex").stderr
+    assert line.json("reindex", "--all", "--operations", "objects") == {"queued": 3, "operations": {"objects": 3}}
+    assert "run: kizu-fast worker" in line.run("reindex", "--all", "--operations", "embedding").stderr
+    assert line.run("reindex", "--operations", "holograms", check=False).returncode == 2
+    assert line.drain()["completed"] == 3
+    assert line.json("status")["embeddings"] == 3
+
+
+def test_ingest_says_once_what_cannot_be_done_yet(line: Line) -> None:
+    bare = {"KIZU_BACKEND": "cpu", "KIZU_MODEL_REPOSITORY": str(line.cwd / "none")}
+    said = line.run("ingest", line.library, "--operations", "embedding,faces", **bare).stderr
+    assert said.count("faces cannot be done yet") == 1
+    assert "python -m export" in said
+    assert "cannot be done yet" not in line.run("ingest", line.library, "--operations", "embedding", **bare).stderr  # nothing is queued
 
 
 def test_the_contact_sheet_is_one_file_with_pictures_inside(line: Line) -> None:
@@ -271,7 +310,7 @@ def test_no_password_is_shown_when_a_database_cannot_be_reached(line: Line) -> N
 
 
 def test_every_command_has_help_with_an_example(line: Line) -> None:
-    for command in ("doctor", "ingest", "worker", "status", "show", "search", "forget", "models list", "db url", "db migrate"):
+    for command in ("doctor", "ingest", "worker", "status", "show", "search", "reindex", "forget", "models list", "db url", "db migrate"):
         assert "xample" in line.run(*command.split(), "--help").stdout, command
 
 

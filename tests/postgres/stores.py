@@ -3,8 +3,9 @@
 from samples import Stores
 
 from kizu_fast.store.assets import Assets
+from kizu_fast.store.coverage import Coverage
 from kizu_fast.store.memory import MemoryQueue, MemoryResults, MemorySpaces
-from kizu_fast.store.memory_library import MemoryAssets, MemorySearch
+from kizu_fast.store.memory_library import MemoryAssets, MemoryCoverage, MemorySearch
 from kizu_fast.store.memory_state import MemoryDatabase
 from kizu_fast.store.pool import Database
 from kizu_fast.store.queue import Queue
@@ -23,7 +24,8 @@ def postgres_stores(database: Database) -> Stores:
                 seconds,
             )
 
-    return Stores(Queue(database), Results(database), Spaces(database), Assets(database), Search(database), pass_time)
+    parts = Queue(database), Results(database), Spaces(database), Assets(database), Search(database), Coverage(database)
+    return Stores(*parts, pass_time)
 
 
 class Clock:
@@ -43,4 +45,5 @@ def memory_stores() -> Stores:
     """All parts over one state; time passes when told to."""
     clock = Clock()
     state = MemoryDatabase(clock)
-    return Stores(MemoryQueue(state), MemoryResults(state), MemorySpaces(state), MemoryAssets(state), MemorySearch(state), clock.pass_time)
+    parts = MemoryQueue(state), MemoryResults(state), MemorySpaces(state), MemoryAssets(state), MemorySearch(state), MemoryCoverage(state)
+    return Stores(*parts, clock.pass_time)

@@ -145,7 +145,7 @@ async def test_one_bad_line_fails_its_photo_alone(stores: Stores) -> None:
 SAID = {  # a question, and the text that it finds first among all of these
     "CAFE": "Café",
     "strasse": "Hauptstraße 5",
-    "tokyo": "ＴＯＫＹＯ",
+    "tokyo": "\uff34\uff2f\uff2b\uff39\uff2f",
     "新宿": "東京都新宿区",
     "宮": "明治神宮",
     "100%": "only 100% wool",

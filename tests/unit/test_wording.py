@@ -20,7 +20,7 @@ def score(question: str, text: str, *, inflected: bool = False) -> float:
         ("this is a test", "THISISATEST"),
         ("strassenbahn", "Straßenbahn"),
         ("CAFE", "Café"),
-        ("ｔｏｋｙｏ", "Tokyo"),
+        ("\uff54\uff4f\uff4b\uff59\uff4f", "Tokyo"),
         ("新宿", "東京都新宿区"),
         ("東京都", "東 京\n都"),
         ("100%", "only 100 % wool"),

@@ -22,7 +22,10 @@ def line(text: str, score: float = 0.5, polygon: np.ndarray = CORNERS, language:
     return TextLine(text, score, polygon, language)
 
 
-def result(*lines: TextLine, facts: PhotoFacts | None = PhotoFacts(40, 20), caption: str | None = None) -> PhotoResult:
+FACTS = PhotoFacts(40, 20)
+
+
+def result(*lines: TextLine, facts: PhotoFacts | None = FACTS, caption: str | None = None) -> PhotoResult:
     models = {Operation.OCR: "ppocr"} | ({} if caption is None else {Operation.DESCRIBE: "florence2"})
     return PhotoResult(facts, 1, 2, b"x" * 32, texts=Texts(lines), caption=None if caption is None else Caption(caption), models=models)
 
@@ -88,7 +91,9 @@ def test_the_outcomes_count_lines_and_captions_and_name_their_models() -> None:
 
 
 def test_the_best_texts_come_first_with_the_lines_that_say_it() -> None:
-    texts = [Read(UUID(int=n), text, text.lower()) for n, text in enumerate(["Invoice", "INVOICE 4711", "Total\nInvoice\n4711\n12.00", "No"], start=1)]
+    texts = [
+        Read(UUID(int=n), text, text.lower()) for n, text in enumerate(["Invoice", "INVOICE 4711", "Total\nInvoice\n4711\n12.00", "No"], start=1)
+    ]
 
     hits = best_read(asked("invoice 4711"), texts, 10)
 
