@@ -38,8 +38,10 @@ class Search:
     async def by_text(self, user: UUID, question: str, limit: int) -> list[Hit]:
         """Photos in which something of the question was read, by wording.said, best first, each with the lines that say it."""
         what = asked(await self._folded(question))
-        within = [*what.long_words, *what.pieces]
-        arguments = (user, list(what.words), within, what.squeezed, _CANDIDATES)
+        patterns = [f"%{word}%" for word in what.long_words]  # letters and digits only: nothing to escape
+        # a text that holds the phrase without spaces holds its long words as well
+        pieces = [*what.pieces, *([what.squeezed] if what.squeezed and not patterns else [])]
+        arguments = (user, list(what.words), patterns, pieces, _CANDIDATES)
         rows = await self._database.read(user, "search_by_text", *arguments) if what else []
         return best_read(what, map(_read, rows), limit)
 

@@ -1,11 +1,13 @@
 """Photos in, searchable rows out, through the commands of the README."""
 
+import asyncio
 import json
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
 import numpy as np
 from processes import Line
 
@@ -70,6 +72,35 @@ def test_a_search_answers_with_ranked_photos(line: Line) -> None:
     assert 1 <= len(answer["results"]) <= 2
     assert set(answer["results"][0]) == {"asset_id", "path", "score", "taken_at", "objects", "faces", "text"}
     assert all(result["text"] is None and result["faces"] == [] for result in answer["results"])
+
+
+def test_a_photo_is_found_first_by_the_words_that_stand_in_it(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "embedding,objects")
+    line.drain()
+    asset = line.json("show", line.library / "2.jpg")["asset_id"]
+    written = [{"text": "INVOICE 4711", "confidence": 0.9, "lang": "ch", "box": [0.25, 0.5, 0.5, 0.5, 0.5, 0.75, 0.25, 0.75]}]
+    owner = "00000000-0000-0000-0000-000000000001"
+    row = (uuid.UUID(asset), "ppocr", uuid.UUID(owner), "INVOICE 4711", json.dumps(written))
+
+    async def read() -> None:
+        connection = await asyncpg.connect(line.json("db", "url")["url"])
+        await connection.execute("insert into ocr_texts (asset_id, model, user_id, full_text, lines) values ($1, $2, $3, $4, $5)", *row)
+        await connection.close()
+
+    asyncio.run(read())
+    shown = line.json("show", asset)
+    assert shown["texts"] == [{"text": "INVOICE 4711", "score": 0.9, "polygon": [[80, 120], [160, 120], [160, 180], [80, 180]]}]
+    assert "'INVOICE 4711' 0.90 at 80,120" in line.run("show", asset).stdout
+    answer = line.json("search", "Invoice 4711")
+    assert (answer["results"][0]["asset_id"], answer["results"][0]["text"]) == (asset, "INVOICE 4711")
+    assert [result["text"] for result in answer["results"][1:]] == [None, None]
+    assert {"embedding", "text"} <= set(answer["understood"]["used"])
+    assert [result["asset_id"] for result in line.json("search", '"invoice 4711"')["results"]] == [asset]
+    assert "INVOICE 4711" in line.run("search", "Invoice 4711").stdout
+    assert line.json("status")["texts"] == 1
+    gone = line.json("forget", line.library / "2.jpg")
+    assert (gone["texts"], gone["captions"]) == (1, 0)
+    assert line.json("search", '"invoice 4711"')["results"] == []
 
 
 def test_a_search_before_any_photo_finds_nothing_and_is_no_error(line: Line) -> None:

@@ -242,7 +242,7 @@ async def test_a_statement_that_forgets_the_user_shows_nothing_of_others(databas
         await connection.execute(statement("act_as_user"), BOB)
         assert [row["asset_id"] for row in await connection.fetch("select asset_id from ocr_texts")] == [bobs]
         assert [row["asset_id"] for row in await connection.fetch("select asset_id from captions")] == [bobs]
-    assert await database.read(BOB, "search_by_text", ALICE, ["exit"], [], "", 10) == []
+    assert await database.read(BOB, "search_by_text", ALICE, ["exit"], [], [], 10) == []
     assert len(await fetch("select asset_id from ocr_texts")) == 2  # and the role ended with the transaction
 
 

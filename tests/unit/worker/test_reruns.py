@@ -73,7 +73,9 @@ async def test_random_weights_are_no_reason_to_do_anything_again_and_a_good_one_
     assert rerun.out_of_nothing
 
 
-@pytest.mark.parametrize(("model", "untrained"), [("yolov8m-random", True), ("open_clip/ViT-B-32/random/p1/0", True), ("yolov8m", False), (SPACE, False)])
+@pytest.mark.parametrize(
+    ("model", "untrained"), [("yolov8m-random", True), ("open_clip/ViT-B-32/random/p1/0", True), ("yolov8m", False), (SPACE, False)]
+)
 def test_random_weights_show_in_the_name(model: str, untrained: bool) -> None:
     assert is_untrained(model) is untrained
 
