@@ -21,7 +21,7 @@ from kizu_fast.backends.onnx import KINDS, OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
-from kizu_fast.domain import ALL, BUILT, Embedding, Operation, Photo, PhotoFacts, Result
+from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
 from kizu_fast.errors import ConfigError, OperationUnavailable
 from kizu_fast.faces import FaceFinder
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
@@ -36,14 +36,13 @@ T = TypeVar("T")
 
 STAGES = ("decode", "preprocess", "infer", "postprocess")
 SHORT_SIDE = 720  # pixels: the least that a scaled decode keeps (PERFORMANCE)
-_TYPES: Mapping[str, ModelType] = {
+TYPES: Mapping[str, ModelType] = {
     Operation.EMBEDDING: ModelType.EMBEDDER,
     Operation.OBJECTS: ModelType.DETECTOR,
     Operation.FACES: ModelType.FACE,
     Operation.OCR: ModelType.OCR,
     Operation.DESCRIBE: ModelType.VLM,
 }
-_SPACED = frozenset({Operation.EMBEDDING, Operation.FACES})  # their results are filed under a vector space
 _OPTIONAL = frozenset({Operation.FACES, Operation.OCR, Operation.DESCRIBE})  # a library without them can be searched all the same
 
 
@@ -121,7 +120,7 @@ class Engine:
     def space_of(self, operation: Operation) -> str | None:
         """The vector space that an operation fills. None when its models are not there, or make no vectors."""
         try:
-            specs = _specs(self.registry.get(_TYPES[operation]))
+            specs = _specs(self.registry.get(TYPES[operation]))
         except ConfigError:
             return None
         return next((spec.space for spec in specs if spec.space is not None), None)
@@ -146,7 +145,7 @@ class Engine:
         """One photo through the default model of an operation. Raises OperationUnavailable when its models could not be loaded."""
         if operation in self.unavailable:
             raise OperationUnavailable(self.unavailable[operation])
-        model = await self._model(_TYPES[operation])
+        model = await self._model(TYPES[operation])
         if isinstance(model, Chain):
             return model.name, await model.analyse(photo, self)
         return model.spec.name, await self.run(model, photo)
@@ -273,7 +272,7 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
     registry = Registry() if registry is None else registry
     register_models(registry, stock, min_score=config.min_score)
     wanted = plan(config.operations).operations
-    defaults = [registry.default(_TYPES[operation]) for operation in wanted if operation not in _OPTIONAL]
+    defaults = [registry.default(TYPES[operation]) for operation in wanted if operation not in _OPTIONAL]
     stock.require([name for name in defaults if name in stock.names()])
     lanes = Lanes(config.lanes or available_cores())
     try:
@@ -286,35 +285,6 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
         yield engine
     finally:
         await engine.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What the settings mean, without loading anything. filed: what results of an operation are filed under, a vector space or a model's name.
-
-    missing: operations whose models cannot be had, with the reason and the command that mends it; a model's name may be known all the same.
-    """
-
-    filed: Mapping[Operation, str]
-    missing: Mapping[Operation, str]
-
-
-def survey(config: EngineConfig) -> Survey:
-    """Reads manifests only."""
-    registry, filed, missing = Registry(), dict[Operation, str](), dict[Operation, str]()
-    register_models(registry, _stock(config), min_score=config.min_score)
-    for operation in BUILT:
-        kind = _TYPES[operation]
-        try:
-            name = registry.default(kind)
-            if operation not in _SPACED:
-                filed[operation] = name
-            spaces = [spec.space for spec in _specs(registry.get(kind)) if spec.space is not None]
-        except ConfigError as error:
-            missing[operation] = str(error)
-        else:
-            filed[operation] = spaces[0] if operation in _SPACED and spaces else name
-    return Survey(filed, missing)
 
 
 def register_models(registry: Registry, stock: Stock, *, min_score: float) -> None:
@@ -338,7 +308,7 @@ async def _load_all(engine: Engine, operations: Sequence[Operation]) -> None:
 
     A model that cannot be had fails an optional operation only, unless nothing else was asked for.
     """
-    results = await asyncio.gather(*(engine.load(_TYPES[operation]) for operation in operations), return_exceptions=True)
+    results = await asyncio.gather(*(engine.load(TYPES[operation]) for operation in operations), return_exceptions=True)
     failed = {operation: result for operation, result in zip(operations, results, strict=True) if isinstance(result, BaseException)}
     for operation, error in failed.items():
         if not isinstance(error, ConfigError) or operation not in _OPTIONAL or len(failed) == len(operations):
@@ -379,3 +349,10 @@ def _report_death(model: str, task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
         log.error("a batcher died of a bug and is replaced", model=model, error=repr(error), exc_info=error)
+
+
+def registry_of(config: EngineConfig) -> Registry:
+    """The models that a configuration means, none of them loaded."""
+    registry = Registry()
+    register_models(registry, _stock(config), min_score=config.min_score)
+    return registry

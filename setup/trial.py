@@ -29,7 +29,7 @@ READERS = ("easyocr", "ppocr")
 # Asked of the program itself: what is to be done with photos, whether somebody said so, and which of it lacks its models.
 SURVEY = """
 import json, sys
-from kizu_fast.engine import survey
+from kizu_fast.survey import survey
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import load_settings
 from kizu_fast.worker.config import engine_config

@@ -12,9 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from kizu_fast.cli.output import print_json, remark, table_console
-from kizu_fast.engine import open_engine, survey
+from kizu_fast.engine import open_engine
 from kizu_fast.errors import KizuError
 from kizu_fast.settings import BackendName, Settings, load_settings
+from kizu_fast.survey import survey
 from kizu_fast.worker.config import engine_config
 from kizu_fast.worker.reruns import wanted_reruns
 from kizu_fast.worker.session import library_of

@@ -13,10 +13,10 @@ from rich.progress import Progress as ProgressBar
 from kizu_fast.cli.output import print_json, remark
 from kizu_fast.cli.status import AsJson, User
 from kizu_fast.domain import Operation
-from kizu_fast.engine import survey
 from kizu_fast.ingest import IngestOrder, IngestReport, Progress
 from kizu_fast.ingest import ingest as ingest_files
 from kizu_fast.settings import Settings, load_settings, parse_operations
+from kizu_fast.survey import survey
 from kizu_fast.worker.config import engine_config
 from kizu_fast.worker.session import library_of
 

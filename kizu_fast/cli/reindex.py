@@ -8,9 +8,9 @@ import typer
 from kizu_fast.cli.output import print_json, remark
 from kizu_fast.cli.status import AsJson, User
 from kizu_fast.domain import BUILT, Operation
-from kizu_fast.engine import survey
 from kizu_fast.settings import Settings, load_settings, parse_operations
 from kizu_fast.store.library import Library
+from kizu_fast.survey import survey
 from kizu_fast.worker.config import engine_config
 from kizu_fast.worker.reruns import wanted_reruns
 from kizu_fast.worker.session import library_of

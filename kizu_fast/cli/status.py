@@ -7,9 +7,9 @@ from uuid import UUID
 import typer
 
 from kizu_fast.cli.output import print_json, remark, table_console
-from kizu_fast.engine import survey
 from kizu_fast.settings import load_settings
 from kizu_fast.store import LibraryCounts
+from kizu_fast.survey import survey
 from kizu_fast.worker.config import engine_config
 from kizu_fast.worker.reruns import Rerun, wanted_reruns
 from kizu_fast.worker.session import library_of

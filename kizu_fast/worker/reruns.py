@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from kizu_fast.domain import Operation
-from kizu_fast.engine import Survey
 from kizu_fast.settings import Settings
 from kizu_fast.specs import RANDOM
 from kizu_fast.store import CoverageStore
+from kizu_fast.survey import Survey
 
 SETTINGS: Mapping[Operation, str] = {
     Operation.EMBEDDING: "CLIP_MODEL",

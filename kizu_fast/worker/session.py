@@ -10,11 +10,12 @@ import structlog
 
 from kizu_fast.budget import ByteBudget
 from kizu_fast.domain import Job, Operation
-from kizu_fast.engine import Engine, open_engine, survey
+from kizu_fast.engine import Engine, open_engine
 from kizu_fast.errors import DatabaseUnavailable
 from kizu_fast.settings import Settings
 from kizu_fast.store.library import Library, open_library
 from kizu_fast.store.listen import Wakeup
+from kizu_fast.survey import survey
 from kizu_fast.worker.config import engine_config
 from kizu_fast.worker.loop import OnSettled, Worker, WorkerOptions
 from kizu_fast.worker.photo import PhotoProcess

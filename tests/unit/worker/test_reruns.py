@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from kizu_fast.domain import LIBRARY_OWNER, Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
-from kizu_fast.engine import Survey
 from kizu_fast.settings import Settings
 from kizu_fast.store import FoundFile
 from kizu_fast.store.memory import MemoryQueue, MemoryResults
 from kizu_fast.store.memory_library import MemoryAssets, MemoryCoverage
 from kizu_fast.store.memory_state import MemoryDatabase
+from kizu_fast.survey import Survey
 from kizu_fast.worker.reruns import SETTINGS, Rerun, is_untrained, wanted_reruns
 
 SPACE = "open_clip/ViT-B-32/openai/p1/40d36571"
