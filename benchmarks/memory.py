@@ -14,7 +14,7 @@ from benchmarks import pictures
 from benchmarks.bench import Bench
 from benchmarks.figures import BenchmarkError, Figure
 from benchmarks.line import register
-from benchmarks.workspace import Workspace
+from benchmarks.workspace import OPERATIONS, Workspace
 from kizu_fast.domain import LIBRARY_OWNER
 
 SUITE = "pipeline"
@@ -63,13 +63,14 @@ def _write(folder: Path, count: int) -> None:
 
 async def _start(bench: Bench, workspace: Workspace, folder: Path, report: Path, *, size: str | None, fake: bool) -> asyncio.subprocess.Process:
     settings = bench.settings
-    kept = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "KIZU_OPERATIONS")}
+    kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     chosen: Mapping[str, str] = {
         "KIZU_DATA_DIR": str(workspace.data_dir),
         "LIBRARY_ROOT": str(folder),
         "KIZU_MODEL_REPOSITORY": str(settings.model_repository.absolute()),
         "KIZU_ALLOW_RANDOM": "true",
         "YOLO_SIZE": size or "n",
+        "KIZU_OPERATIONS": ",".join(OPERATIONS),
         "KIZU_BACKEND": "fake" if fake else "cpu",
     }
     command = [sys.executable, "-m", "kizu_fast.worker", "--drain", "--report", str(report)]

@@ -15,6 +15,7 @@ from export.wanted import Wanted
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings, load_settings
 
+BINDING = ("non-commercial", "AGPL")  # how licences begin that bind whoever uses a model
 EXAMPLES = """examples:
   python -m export                               the models that CLIP_MODEL, CLIP_PRETRAINED, YOLO_SIZE and FACE_MODEL_NAME name, official weights
   python -m export --weights ~/weights           from a folder: yolov8m.pt, open_clip/ViT-B-32_openai.pt (.safetensors, .bin), insightface/models/buffalo_l/*.onnx
@@ -95,6 +96,12 @@ def _report(outcome: run.Outcome, *, as_json: bool) -> None:
     untrained = [name for name, manifest in outcome.manifests.items() if manifest["source"] == weights.RANDOM]
     if untrained:
         _say(f"{', '.join(untrained)}: weights are random, results mean nothing; for real ones run: python -m export --weights official (or DIR)")
+    licences: dict[str, list[str]] = {}
+    for name, manifest in outcome.manifests.items():
+        if str(manifest["licence"]).startswith(BINDING):
+            licences.setdefault(manifest["licence"], []).append(name)
+    for licence, names in licences.items():
+        _say(f"{', '.join(names)}: licence {licence}")
     if as_json:
         failed = [{"name": name, "reason": reason} for name, reason in outcome.failures.items()]
         sys.stdout.write(json.dumps({"models": list(outcome.manifests.values()), "failed": failed}) + "\n")

@@ -23,7 +23,7 @@ class Operation(StrEnum):
 
 
 BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES)
-ALL: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS)  # faces only when they are asked for: most packs are for research alone
+ALL: tuple[Operation, ...] = tuple(operation for operation in BUILT if operation is not Operation.DESCRIBE)  # captions cost more than all the rest
 
 LIBRARY_OWNER = UUID("00000000-0000-0000-0000-000000000001")
 

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 STAGES = ("decode", "preprocess", "infer", "postprocess")
 SHORT_SIDE = 720  # pixels: the least that a scaled decode keeps (PERFORMANCE)
-_TYPES: Mapping[str, ModelType] = {
+TYPES: Mapping[str, ModelType] = {
     Operation.EMBEDDING: ModelType.EMBEDDER,
     Operation.OBJECTS: ModelType.DETECTOR,
     Operation.FACES: ModelType.FACE,
@@ -120,7 +120,7 @@ class Engine:
     def space_of(self, operation: Operation) -> str | None:
         """The vector space that an operation fills. None when its models are not there, or make no vectors."""
         try:
-            specs = _specs(self.registry.get(_TYPES[operation]))
+            specs = _specs(self.registry.get(TYPES[operation]))
         except ConfigError:
             return None
         return next((spec.space for spec in specs if spec.space is not None), None)
@@ -145,7 +145,7 @@ class Engine:
         """One photo through the default model of an operation. Raises OperationUnavailable when its models could not be loaded."""
         if operation in self.unavailable:
             raise OperationUnavailable(self.unavailable[operation])
-        model = await self._model(_TYPES[operation])
+        model = await self._model(TYPES[operation])
         if isinstance(model, Chain):
             return model.name, await model.analyse(photo, self)
         return model.spec.name, await self.run(model, photo)
@@ -272,7 +272,7 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
     registry = Registry() if registry is None else registry
     register_models(registry, stock, min_score=config.min_score)
     wanted = plan(config.operations).operations
-    defaults = [registry.default(_TYPES[operation]) for operation in wanted if operation not in _OPTIONAL]
+    defaults = [registry.default(TYPES[operation]) for operation in wanted if operation not in _OPTIONAL]
     stock.require([name for name in defaults if name in stock.names()])
     lanes = Lanes(config.lanes or available_cores())
     try:
@@ -320,7 +320,7 @@ async def _load_all(engine: Engine, operations: Sequence[Operation]) -> None:
 
     A model that cannot be had fails an optional operation only, unless nothing else was asked for.
     """
-    results = await asyncio.gather(*(engine.load(_TYPES[operation]) for operation in operations), return_exceptions=True)
+    results = await asyncio.gather(*(engine.load(TYPES[operation]) for operation in operations), return_exceptions=True)
     failed = {operation: result for operation, result in zip(operations, results, strict=True) if isinstance(result, BaseException)}
     for operation, error in failed.items():
         if not isinstance(error, ConfigError) or operation not in _OPTIONAL or len(failed) == len(operations):
@@ -361,3 +361,10 @@ def _report_death(model: str, task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
         log.error("a batcher died of a bug and is replaced", model=model, error=repr(error), exc_info=error)
+
+
+def registry_of(config: EngineConfig) -> Registry:
+    """The models that a configuration means, none of them loaded."""
+    registry = Registry()
+    register_models(registry, _stock(config), min_score=config.min_score)
+    return registry

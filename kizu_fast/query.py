@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kizu_fast.wording import asked, folded
+
 # COCO's label -> everyday words for it. Regular plurals are derived; a word that usually means something else is left out.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "person": ("people", "human", "somebody", "someone"),
@@ -163,6 +165,14 @@ _LEADS = re.compile(
     r"^(?:(?:please\s+)?(?:show|find|get|give)\s+(?:me\s+)?)?(?:all\s+|any\s+|some\s+)?(?:(?:my|our|the|a|an)\s+)?(?:photos?|pictures?|pics?|images?|snapshots?)\s+(?:of|with|showing)\s+",
     re.IGNORECASE,
 )
+# Pairs of quotes with words between them, and the words that lead to them. An apostrophe and an inch mark alone are none.
+_QUOTED = re.compile(
+    r"(?:\b(?:that says|which says|saying|that reads|reading|with the (?:text|words?|inscription)|mit dem text|mit der aufschrift|avec le texte|que dice|"
+    r"con el texto|con scritto|que diz|com o texto)\s+)?"
+    r"(?:(?<![\d\w])\"([^\"]*\w[^\"]*)\"(?!\w)|\u201c([^\u201c\u201d]+)\u201d|\u201e([^\u201c\u201d\u201e]+)[\u201c\u201d]|\u00ab([^\u00ab\u00bb]+)\u00bb"
+    r"|\u00bb([^\u00ab\u00bb]+)\u00ab|\u300c([^\u300c\u300d]+)\u300d)",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 _LONGEST = 3  # words in the longest surface form
 
@@ -172,17 +182,25 @@ class Understanding:
     """What a query asks for.
 
     semantic: text for the embedder, None if nothing but command words is left. objects: canonical COCO labels, in order of mention.
+    text: quoted words, which have to stand in the photo. words: what of the rest is looked for in texts and captions, folded.
     """
 
     semantic: str | None
     objects: tuple[str, ...]
+    text: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 def understand(query: str) -> Understanding:
     """Never raises; the same query always gives the same answer."""
     text = " ".join(unicodedata.normalize("NFKC", query).split())
-    semantic = _LEADS.sub("", text, count=1)
-    return Understanding(semantic=semantic if _WORD.search(semantic) else None, objects=_objects(semantic))
+    quoted = tuple(dict.fromkeys(words.strip() for match in _QUOTED.finditer(text) for words in match.groups("") if words.strip()))
+    rest = " ".join(_QUOTED.sub(" ", text).split())
+    semantic = _LEADS.sub("", f"{rest} ", count=1).strip()
+    if not _WORD.search(semantic):
+        return Understanding(None, (), quoted)
+    what = asked(folded(semantic))
+    return Understanding(semantic, _objects(semantic), quoted, (*what.words, *what.pieces))
 
 
 def _objects(text: str) -> tuple[str, ...]:

@@ -17,12 +17,33 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN, EXPORT = ROOT / ".venv/bin/python", ROOT / ".venv-export/bin/python"
 PICTURES = {".jpg", ".jpeg", ".png"}
 SIZES = "mlxsn"  # the preferred YOLO first; the smallest last
 SMALLEST_SAMPLE_BYTES = 10_000
+FACES, OCR = "faces", "ocr"
+READERS = ("easyocr", "ppocr")
+# Asked of the program itself: what is to be done with photos, whether somebody said so, and which of it lacks its models.
+SURVEY = """
+import json, sys
+from kizu_fast.survey import survey
+from kizu_fast.errors import ConfigError
+from kizu_fast.settings import load_settings
+from kizu_fast.worker.config import engine_config
+try:
+    settings = load_settings()
+    found = survey(engine_config(settings, settings.operations))
+except ConfigError as error:
+    sys.exit(f"kizu-fast: {error}")
+print(json.dumps({
+    "operations": list(settings.operations), "given": "operations" in settings.model_fields_set,
+    "reader": settings.ocr_model, "reader_given": "ocr_model" in settings.model_fields_set,
+    "missing": {str(operation): reason for operation, reason in found.missing.items()},
+}))
+"""
 
 _child: subprocess.Popen[str] | None = None
 _stopped = False
@@ -65,8 +86,9 @@ def _run(photos: Path | None, weights: Path | None) -> None:
     os.environ.setdefault("KIZU_ALLOW_RANDOM", "true")
     os.environ.setdefault("KIZU_MODEL_REPOSITORY", str(ROOT / "model_repository"))
     _choose_yolo(weights)
+    _choose_pack(weights)
     _export(weights)
-    _export_faces(weights)
+    _export_optional(weights)
     folder = photos.expanduser().resolve() if photos else _sample_photos()
     os.environ.setdefault("LIBRARY_ROOT", str(folder))
     _step([RUN, "-m", "kizu_fast.cli", "ingest", folder])
@@ -75,7 +97,8 @@ def _run(photos: Path | None, weights: Path | None) -> None:
     question = "a photo of people" if photos is None else "a photo of something"
     _say(f'one search: kizu-fast search "{question}"')
     _step([RUN, "-m", "kizu_fast.cli", "search", question, "--limit", "5"])
-    settings = " ".join(f"{name}={os.environ[name]}" for name in ("KIZU_DATA_DIR", "KIZU_ALLOW_RANDOM", "YOLO_SIZE") if name in os.environ)
+    kept = ("KIZU_DATA_DIR", "KIZU_ALLOW_RANDOM", "KIZU_OPERATIONS", "YOLO_SIZE", "FACE_MODEL_NAME", "OCR_MODEL")
+    settings = " ".join(f"{name}={os.environ[name]}" for name in kept if name in os.environ)
     _say(f'ask your own: {settings} .venv/bin/kizu-fast search "a dog on a beach" --open results.html')
 
 
@@ -101,11 +124,66 @@ def _export(weights: Path | None) -> None:
         _step([EXPORT, "-m", "export", "--models", model, "--weights", "random"])
 
 
-def _export_faces(weights: Path | None) -> None:
-    """A pack that the folder holds is exported too, for photos that ask for faces later. Without one nothing is missing."""
-    pack = os.environ.get("FACE_MODEL_NAME", "buffalo_l")
-    if weights is not None and (weights / "insightface" / "models" / pack).is_dir():
-        _step([EXPORT, "-m", "export", "--models", "face", "--weights", str(weights)], check=False)
+def _choose_pack(weights: Path | None) -> None:
+    """With WEIGHTS and no FACE_MODEL_NAME, a whole pack that the folder holds."""
+    if os.environ.get("FACE_MODEL_NAME") or weights is None or not (weights / "insightface" / "models").is_dir():
+        return
+    held = _output([EXPORT, "-m", "export.held", weights]).split()
+    if held:
+        os.environ["FACE_MODEL_NAME"] = held[0]
+        _say(f"FACE_MODEL_NAME={held[0]}, since {weights} holds that pack; set FACE_MODEL_NAME to choose another")
+
+
+def _export_optional(weights: Path | None) -> None:
+    """Faces and text, if they are asked for: from the folder, else from the official source. There are no random weights that would be worth a look.
+
+    What cannot be had is left out of this run and said, so that photos do not fail for it; unless somebody asked for it by KIZU_OPERATIONS.
+    """
+    survey = _survey()
+    for operation, words in ((FACES, ["face"]), (OCR, _readers(survey))):
+        if operation in survey["operations"]:
+            _export_one(words, weights, there=operation not in survey["missing"])
+    survey = _survey()
+    absent = [operation for operation in survey["operations"] if operation in survey["missing"] and operation in (FACES, OCR)]
+    for operation in absent:
+        _say(f"{operation}: its models could not be had, so it is left out of this run: {survey['missing'][operation]}; then: make run")
+    if absent and not survey["given"]:
+        os.environ["KIZU_OPERATIONS"] = ",".join(operation for operation in survey["operations"] if operation not in absent)
+    if FACES in survey["operations"] and FACES not in absent:
+        _say("faces: packs of InsightFace are for non-commercial research only; KIZU_OPERATIONS without `faces` leaves them out")
+
+
+def _readers(survey: dict[str, Any]) -> list[str]:
+    """OCR_MODEL, and if nobody set it the other one where the first cannot be had."""
+    chosen = survey["reader"]
+    return [chosen] if survey["reader_given"] else [chosen, *(word for word in READERS if word != chosen)]
+
+
+def _export_one(words: list[str], weights: Path | None, *, there: bool) -> None:
+    """The first of words that can be had. there: its models were exported before, so that a place that cannot be reached changes nothing."""
+    for word in words:
+        sources = [*([str(weights)] if weights else []), *([] if there else ["official"])]
+        if any(_step([EXPORT, "-m", "export", "--models", word, "--weights", source], check=False) == 0 for source in sources) or there:
+            if word != words[0]:
+                os.environ["OCR_MODEL"] = word
+                _say(f"OCR_MODEL={word}, since the models of {words[0]} could not be had; set OCR_MODEL to choose")
+            return
+
+
+def _survey() -> dict[str, Any]:
+    """The program's own words about its settings. Raises StepFailed after it has said what is wrong with them."""
+    found: dict[str, Any] = json.loads(_output([RUN, "-c", SURVEY]))
+    return found
+
+
+def _output(command: list[str | Path]) -> str:
+    """What a short step prints. Raises StepFailed."""
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, text=True, stdout=subprocess.PIPE, check=False)
+    if _stopped:
+        raise KeyboardInterrupt
+    if done.returncode:
+        raise StepFailed(done.returncode)
+    return done.stdout
 
 
 def _exported_yolo() -> bool:

@@ -15,7 +15,9 @@ from kizu_fast.cli.output import print_json, remark, table_console
 from kizu_fast.engine import open_engine
 from kizu_fast.errors import KizuError
 from kizu_fast.settings import BackendName, Settings, load_settings
+from kizu_fast.survey import survey
 from kizu_fast.worker.config import engine_config
+from kizu_fast.worker.reruns import wanted_reruns
 from kizu_fast.worker.session import library_of
 
 LOW_DISK_GB = 1.0
@@ -113,9 +115,17 @@ async def _models(settings: Settings) -> list[Check]:
                 names = ", ".join(engine.random_models)
                 detail = f"{names}: seeded random weights, their results mean nothing"
                 checks.append(Check("weights", ok=True, detail=detail, fix="make export WEIGHTS=dir, or make export where the internet is reachable"))
+            checks += [
+                Check(f"operation {name}", ok=True, detail=f"not available: {why}", fix=_command_in(why)) for name, why in engine.unavailable.items()
+            ]
             return checks
     except KizuError as error:
         return [Check("models", ok=False, detail=str(error), fix=_mend_models(settings))]
+
+
+def _command_in(reason: str) -> str:
+    """The reason ends with what mends it."""
+    return reason.rpartition("run: ")[2] if "run: " in reason else "make export"
 
 
 def _mend_models(settings: Settings) -> str:
@@ -127,10 +137,12 @@ async def _database(settings: Settings) -> list[Check]:
     try:
         async with library_of(settings) as library:
             server, pgvector = await library.versions()
+            reruns = await wanted_reruns(library.coverage, survey(engine_config(settings, settings.operations)), settings, settings.user)
     except KizuError as error:
         fix = "check DATABASE_URL" if settings.database_url else "pip install 'kizu-fast[embedded]', or set DATABASE_URL"
         return [Check("database", ok=False, detail=f"{where}: {error}", fix=fix)]
-    return [Check("database", ok=True, detail=f"{where}: PostgreSQL {server}, pgvector {pgvector}")]
+    found = Check("database", ok=True, detail=f"{where}: PostgreSQL {server}, pgvector {pgvector}")
+    return [found, *(Check(f"re-run of {rerun.operation}", ok=True, detail=str(rerun), fix=rerun.command) for rerun in reruns)]
 
 
 def _show(checks: list[Check]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -24,7 +25,7 @@ def forget(
     user: User = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove photos with all their rows (embedding, objects, jobs) from the index. The files stay where they are.
+    """Remove photos with all their rows (embedding, objects, faces, texts, caption, jobs) from the index. The files stay where they are.
 
     Example: kizu-fast forget ~/Pictures/private
     """
@@ -39,11 +40,11 @@ def forget(
 
     gone = asyncio.run(ask())
     if as_json:
-        print_json({"assets": gone.assets, "paths": gone.paths, "jobs": gone.jobs, "embeddings": gone.embeddings, "objects": gone.objects})
+        print_json(asdict(gone))
     else:
         remark(
-            f"forgot {gone.assets} photos: {gone.paths} paths, {gone.jobs} jobs, {gone.embeddings} embeddings, {gone.objects} objects; "
-            "no file was touched"
+            f"forgot {gone.assets} photos: {gone.paths} paths, {gone.jobs} jobs, {gone.embeddings} embeddings, {gone.objects} objects, "
+            f"{gone.faces} faces, {gone.texts} texts, {gone.captions} captions; no file was touched"
         )
 
 

@@ -12,9 +12,12 @@ from rich.progress import Progress as ProgressBar
 
 from kizu_fast.cli.output import print_json, remark
 from kizu_fast.cli.status import AsJson, User
+from kizu_fast.domain import Operation
 from kizu_fast.ingest import IngestOrder, IngestReport, Progress
 from kizu_fast.ingest import ingest as ingest_files
 from kizu_fast.settings import Settings, load_settings, parse_operations
+from kizu_fast.survey import survey
+from kizu_fast.worker.config import engine_config
 from kizu_fast.worker.session import library_of
 
 SHOWN = 20  # rejected files named for people; --json has all
@@ -44,8 +47,18 @@ def ingest(
     if as_json:
         print_json(report.as_json())
     _say(report, quiet=as_json)
+    if report.queued:
+        _say_missing(settings, wanted)
     if not any(path.exists() for path in paths):
         raise typer.Exit(1)
+
+
+def _say_missing(settings: Settings, operations: tuple[Operation, ...]) -> None:
+    """Once, before every photo says it."""
+    missing = survey(engine_config(settings, operations)).missing
+    for operation in operations:
+        if operation in missing:
+            remark(f"{operation} cannot be done yet, photos will fail it and keep the rest: {missing[operation]}")
 
 
 async def _ingest(paths: list[Path], settings: Settings, order: IngestOrder, on_progress: Progress) -> IngestReport:

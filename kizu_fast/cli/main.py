@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from kizu_fast.cli import database, doctor, forget, ingest, models, search, show, status
+from kizu_fast.cli import database, doctor, forget, ingest, models, reindex, search, show, status
 from kizu_fast.worker.command import worker
 from kizu_fast.worker.exits import exit_code
 from kizu_fast.worker.logs import set_up_logs
@@ -31,6 +31,7 @@ app.command("ingest")(ingest.ingest)
 app.command("worker")(worker)
 app.command("status")(status.status)
 app.command("show")(show.show)
+app.command("reindex")(reindex.reindex)
 app.command("search")(search.search)
 app.command("forget")(forget.forget)
 app.add_typer(models.app, name="models")

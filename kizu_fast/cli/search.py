@@ -29,9 +29,11 @@ def search(
     user: User = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find photos by what they show. No hit is no error.
+    """Find photos by what they show, by words that stand in them, and by their captions. No hit is no error.
 
-    Example: kizu-fast search "two people on a boat" --limit 5 --open boat.html
+    Words in quotes have to stand in the photo.
+
+    Example: kizu-fast search "two people on a boat" --limit 5 --open boat.html, kizu-fast search 'a sign that says "EXIT"'
     """
     settings = load_settings()
     answer, roots = asyncio.run(_search(query, limit, settings, user))
@@ -59,7 +61,13 @@ async def _search(query: str, limit: int, settings: Settings, user: UUID | None)
 def _document(answer: Answer) -> dict[str, object]:
     return {
         "query": answer.query,
-        "understood": {"semantic": answer.understood.semantic, "objects": list(answer.understood.objects)},
+        "understood": {
+            "semantic": answer.understood.semantic,
+            "objects": list(answer.understood.objects),
+            "text": list(answer.understood.text),
+            "words": list(answer.understood.words),
+            "used": list(answer.used),
+        },
         "results": [
             {
                 "asset_id": str(found.asset_id),
@@ -67,7 +75,7 @@ def _document(answer: Answer) -> dict[str, object]:
                 "score": found.score,
                 "taken_at": found.taken_at,
                 "objects": list(found.objects),
-                "faces": [],
+                "faces": [{"cluster": None if face.cluster is None else str(face.cluster), "name": face.name} for face in found.faces],
                 "text": found.text,
             }
             for found in answer.photos
@@ -76,14 +84,16 @@ def _document(answer: Answer) -> dict[str, object]:
 
 
 def _show(answer: Answer) -> None:
-    if answer.understood.objects:
-        remark(f"understood: {', '.join(answer.understood.objects)}")
+    understood = [*answer.understood.objects, *(f'the text "{text}"' for text in answer.understood.text)]
+    if understood:
+        remark(f"understood: {', '.join(understood)}")
     if not answer.photos:
         remark("no photo found; `kizu-fast status` says whether any was processed")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("score", "taken", "objects", "photo"):
+    for column in ("score", "taken", "objects", "text", "photo"):
         table.add_column(column, overflow="fold")
     for found in answer.photos:
-        table.add_row(f"{found.score:.4f}", found.taken_at or "", ", ".join(found.objects), escape(printable(found.path or str(found.asset_id))))
+        path = escape(printable(found.path or str(found.asset_id)))
+        table.add_row(f"{found.score:.4f}", found.taken_at or "", ", ".join(found.objects), escape(found.text or ""), path)
     table_console().print(table)

@@ -61,3 +61,8 @@ def _show(details: AssetDetails) -> None:
         line("vector", " ".join(f"{value:.4f}" for value in details.embedding.vector))
     for found in details.objects:
         line("object", f"{found.label} {found.score:.2f} at {', '.join(f'{side:.0f}' for side in found.box)}")
+    for face in details.faces:
+        line("face", f"{face.score:.2f} at {', '.join(f'{side:.0f}' for side in face.box)}" + (f", person {face.cluster}" if face.cluster else ""))
+    for text in details.texts:
+        line("text", f"{text.text!r} {text.score:.2f} at {' '.join(f'{x:.0f},{y:.0f}' for x, y in text.polygon)}")
+    line("caption", details.caption)

@@ -6,9 +6,12 @@ from uuid import UUID
 
 import typer
 
-from kizu_fast.cli.output import print_json, table_console
+from kizu_fast.cli.output import print_json, remark, table_console
 from kizu_fast.settings import load_settings
 from kizu_fast.store import LibraryCounts
+from kizu_fast.survey import survey
+from kizu_fast.worker.config import engine_config
+from kizu_fast.worker.reruns import Rerun, wanted_reruns
 from kizu_fast.worker.session import library_of
 
 SHOWN = 20  # errors of a summary
@@ -22,25 +25,28 @@ def status(
     as_json: AsJson = False,
     summary: Annotated[bool, typer.Option("--summary", help="also objects by class and the last errors")] = False,
 ) -> None:
-    """Count jobs and rows of one user's library.
+    """Count jobs and rows of one user's library, and say which photos want a re-run since a model was changed in the settings.
 
     Example: kizu-fast status --json
     """
     settings = load_settings()
 
-    async def ask() -> tuple[LibraryCounts, dict[str, int], list[str]]:
+    async def ask() -> tuple[LibraryCounts, list[Rerun], dict[str, int], list[str]]:
         async with library_of(settings) as library:
             owner = user or settings.user
             counts = await library.assets.counts(owner)
+            reruns = await wanted_reruns(library.coverage, survey(engine_config(settings, settings.operations)), settings, owner)
             if not summary:
-                return counts, {}, []
-            return counts, await library.overview.objects_by_class(owner), await library.overview.last_errors(owner, SHOWN)
+                return counts, reruns, {}, []
+            return counts, reruns, await library.overview.objects_by_class(owner), await library.overview.last_errors(owner, SHOWN)
 
-    counts, by_class, errors = asyncio.run(ask())
+    counts, reruns, by_class, errors = asyncio.run(ask())
     if as_json:
         print_json({**counts.as_json(), **({"objects_by_class": by_class, "errors": errors} if summary else {})})
     else:
         _show(counts, by_class, errors)
+    for rerun in reruns:
+        remark(f"{rerun}; to do them again: {rerun.command}")
 
 
 def _show(counts: LibraryCounts, by_class: dict[str, int], errors: list[str]) -> None:

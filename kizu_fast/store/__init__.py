@@ -134,6 +134,15 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """Photos whose results of an operation come from models that the settings do not name any more."""
+
+    operation: str
+    models: tuple[str, ...]
+    photos: int
+
+
+@dataclass(frozen=True, slots=True)
 class Space:
     """A named vector space."""
 
@@ -144,21 +153,30 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An asset that matches. score: higher is better, comparable within one call only."""
+    """An asset that matches. score: higher is better, comparable within one call only. snippet: the words that match, of a search in texts."""
 
     asset_id: UUID
     score: float
+    snippet: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whose face it is: a cluster with the name that a person gave it; None of both: nobody known."""
+
+    cluster: UUID | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a result row shows. objects: labels, each once, best first; text: all that was read in the photo, None if nothing was; caption: None if nobody asked."""
+    """What a result row shows. objects: labels, each once, best first; faces: one each, best first."""
 
     asset_id: UUID
     path: str | None
     taken_at: str | None
     objects: tuple[str, ...] = ()
-    text: str | None = None
+    faces: tuple[Person, ...] = ()
 
 
 class JobQueue(Protocol):
@@ -233,6 +251,22 @@ class SpaceStore(Protocol):
         ...
 
 
+class CoverageStore(Protocol):
+    """Which models results come from. user None: of all users."""
+
+    async def stored_models(self, user: UUID | None) -> dict[str, tuple[str, ...]]:
+        """Models by operation, sorted; under 'packs' those that found the faces."""
+        ...
+
+    async def outdated(self, user: UUID | None, current: Mapping[str, str]) -> list[Outdated]:
+        """Photos done by other models than current names for their operation, unless they wait for it or fail with it for good."""
+        ...
+
+    async def queue_outdated(self, user: UUID | None, operation: str, model: str) -> int:
+        """Queues them. How many."""
+        ...
+
+
 class AssetStore(Protocol):
     """The library of each user: bytes are assets, files are paths of them."""
 
@@ -298,6 +332,14 @@ class SearchStore(Protocol):
 
     async def by_objects(self, user: UUID, labels: Sequence[str], limit: int) -> list[Hit]:
         """Assets that show any of the labels; the score is the sum of their confidences."""
+        ...
+
+    async def by_text(self, user: UUID, question: str, limit: int) -> list[Hit]:
+        """Assets in which something of the question was read; the score is wording.said, the snippet the lines that say it."""
+        ...
+
+    async def by_caption(self, user: UUID, question: str, limit: int) -> list[Hit]:
+        """Assets whose caption says something of the question; score and snippet alike."""
         ...
 
     async def cards(self, user: UUID, asset_ids: Sequence[UUID]) -> dict[UUID, Card]:

@@ -12,7 +12,7 @@ from kizu_fast.domain import Asset
 from kizu_fast.errors import TransientError
 from kizu_fast.store import UNSETTLED_DELAY_S, Forgotten, FoundFile, KnownFile, LibraryCounts, Registered
 from kizu_fast.store.checks import shown
-from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredFace, StoredObject
+from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredFace, StoredObject, StoredText
 from kizu_fast.store.fractions import points_to_pixels, to_pixels
 from kizu_fast.store.pool import Database
 from kizu_fast.store.queue import queue_counts, wanted
@@ -82,12 +82,13 @@ class Assets:
         return _asset(await self._database.fetch("asset_by_sha256", user, sha256))
 
     async def details(self, user: UUID, asset_id: UUID, *, vectors: bool = False) -> AssetDetails | None:
-        """All that is known of a live asset, the vector only on request; three round trips."""
+        """All that is known of a live asset, the vector only on request; four round trips."""
         rows = await self._database.fetch("details", user, asset_id, vectors)
         if not rows:
             return None
         faces = await self._database.fetch("asset_faces", user, asset_id, vectors)
-        return _details(rows[0], await self._database.fetch("asset_objects", user, asset_id), faces)
+        objects = await self._database.fetch("asset_objects", user, asset_id)
+        return _details(rows[0], objects, faces, await self._database.fetch("asset_texts", user, asset_id))
 
     async def counts(self, user: UUID) -> LibraryCounts:
         """The figures of `status`."""
@@ -219,7 +220,9 @@ def _asset(rows: Sequence[asyncpg.Record]) -> Asset | None:
     return Asset(row["id"], row["user_id"], path, row["byte_size"], row["mtime_ns"], row["content_sha256"], row["width"], row["height"])
 
 
-def _details(row: asyncpg.Record, objects: Sequence[asyncpg.Record], faces: Sequence[asyncpg.Record]) -> AssetDetails:
+def _details(
+    row: asyncpg.Record, objects: Sequence[asyncpg.Record], faces: Sequence[asyncpg.Record], lines: Sequence[asyncpg.Record]
+) -> AssetDetails:
     width, height = row["width"], row["height"]
     return AssetDetails(
         asset_id=row["id"],
@@ -234,6 +237,8 @@ def _details(row: asyncpg.Record, objects: Sequence[asyncpg.Record], faces: Sequ
         embedding=None if row["model"] is None else StoredEmbedding(row["model"], row["dim"], tuple(row["vector"] or ()) or None),
         objects=tuple(StoredObject(found["label"], found["confidence"], to_pixels(found["bbox"], width or 0, height or 0)) for found in objects),
         faces=tuple(_face(found, width or 0, height or 0) for found in faces),
+        texts=tuple(StoredText(line["text"], line["score"], points_to_pixels(line["box"], width or 0, height or 0)) for line in lines),
+        caption=row["caption"],
     )
 
 

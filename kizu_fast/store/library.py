@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from kizu_fast.store.assets import Assets
+from kizu_fast.store.coverage import Coverage
 from kizu_fast.store.overview import Overview
 from kizu_fast.store.pool import Database, Pooler, open_database
 from kizu_fast.store.queue import Queue
@@ -26,11 +27,13 @@ class Library:
     assets: Assets
     search: Search
     overview: Overview
+    coverage: Coverage
 
     @classmethod
     def over(cls, database: Database) -> Self:
         """All parts over one database."""
-        return cls(database, Queue(database), Results(database), Spaces(database), Assets(database), Search(database), Overview(database))
+        parts = Queue(database), Results(database), Spaces(database), Assets(database), Search(database), Overview(database), Coverage(database)
+        return cls(database, *parts)
 
     async def versions(self) -> tuple[str, str]:
         """PostgreSQL's and pgvector's version. Raises DatabaseUnavailable."""

@@ -200,13 +200,15 @@ class MemoryResults:
             asset.embeddings[result.embedding.space] = result.embedding
         if rows.objects is not None:
             asset.objects = rows.objects
-            asset.outcomes = {key: row for key, row in asset.outcomes.items() if key[0] != "objects"}
+        asset.texts, asset.caption = rows.texts or asset.texts, rows.caption or asset.caption
         if rows.faces is not None and result.faces is not None:
             for face in rows.faces:
                 await self._spaces.ensure_space(result.faces.space, len(face.vector), "face")
             stored = [StoredFaceRow(face_id, index, face.bbox) for index, (face_id, face) in enumerate(asset.faces.items())]
             plan = plan_faces(rows.faces, stored, ())
             asset.faces = {face.id: face.row for face in (*plan.updated, *plan.added)}
+        replaced = {"objects": rows.objects, "ocr": rows.texts, "describe": rows.caption}
+        asset.outcomes = {key: row for key, row in asset.outcomes.items() if replaced.get(key[0]) is None}
         done = {row.operation for row in rows.outcomes if row.outcome == "done"}
         asset.outcomes = {key: row for key, row in asset.outcomes.items() if not (key[0] in done and row.outcome == "failed")}
         asset.outcomes |= {(row.operation, row.model): row for row in rows.outcomes}

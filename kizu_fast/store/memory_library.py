@@ -1,20 +1,22 @@
 """The library and its search in a process, over memory_state.py: the fakes beside assets.py and search.py."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kizu_fast.domain import Asset, PhotoFacts
-from kizu_fast.store import UNSETTLED_DELAY_S, Card, Forgotten, FoundFile, Hit, KnownFile, LibraryCounts, Registered
+from kizu_fast.store import UNRUN, UNSETTLED_DELAY_S, Card, Forgotten, FoundFile, Hit, KnownFile, LibraryCounts, Outdated, Person, Registered
 from kizu_fast.store.checks import check_unit
-from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredFace, StoredObject
+from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredFace, StoredObject, StoredText
 from kizu_fast.store.fractions import points_to_pixels, to_pixels
 from kizu_fast.store.memory_state import MemoryDatabase, StoredAsset, as_asset
 from kizu_fast.store.registration import AssetState, Plan, Planner
 from kizu_fast.store.rows import wall_time
+from kizu_fast.store.texts import Read, best_read
+from kizu_fast.wording import asked, folded
 
 
 class MemoryAssets:
@@ -101,14 +103,16 @@ class MemoryAssets:
         live, active = self._db.live(user), self._db.active.get("image")
         embeddings = sum(active in asset.embeddings for asset in live)
         faces, objects = sum(len(asset.faces) for asset in live), sum(len(asset.objects) for asset in live)
-        return LibraryCounts(self._db.counts(user), len(live), embeddings, faces, objects)
+        texts, captions = sum(_lines(asset) for asset in live), sum(_captioned(asset) for asset in live)
+        return LibraryCounts(self._db.counts(user), len(live), embeddings, faces, objects, texts, captions)
 
     async def forget(self, user: UUID, asset_ids: Sequence[UUID]) -> Forgotten:
         """Assets with all their rows."""
         total = Forgotten()
         for asset in [self._db.assets[i] for i in asset_ids if i in self._db.assets and self._db.assets[i].user_id == user]:
             jobs = [job.id for job in self._db.jobs.values() if job.asset_id == asset.id]
-            total += Forgotten(1, len(asset.paths), len(jobs), len(asset.embeddings), len(asset.objects), len(asset.faces))
+            found = len(asset.embeddings), len(asset.objects), len(asset.faces), int(_lines(asset) > 0), int(_captioned(asset))
+            total += Forgotten(1, len(asset.paths), len(jobs), *found)
             del self._db.assets[asset.id]
             for job_id in jobs:
                 del self._db.jobs[job_id]
@@ -138,6 +142,45 @@ class MemoryAssets:
         return list(self._db.roots)
 
 
+class MemoryCoverage:
+    """CoverageStore in memory."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+
+    async def stored_models(self, user: UUID | None) -> dict[str, tuple[str, ...]]:
+        """Of done outcomes, and of faces."""
+        live = self._db.live(user)
+        pairs = {key for asset in live for key, row in asset.outcomes.items() if row.outcome == "done"}
+        pairs |= {("packs", face.detector) for asset in live for face in asset.faces.values()}
+        return {operation: tuple(sorted(model for other, model in pairs if other == operation)) for operation, _ in pairs}
+
+    async def outdated(self, user: UUID | None, current: Mapping[str, str]) -> list[Outdated]:
+        """Counted one by one."""
+        found = []
+        for operation, model in sorted(current.items()):
+            done = [_done_by(asset, operation) for asset in self._outdated(user, operation, model)]
+            if done:
+                found.append(Outdated(str(operation), tuple(sorted(set().union(*done))), len(done)))
+        return found
+
+    async def queue_outdated(self, user: UUID | None, operation: str, model: str) -> int:
+        """As counted."""
+        return sum(self._db.enqueue(asset.id, [operation]) for asset in self._outdated(user, operation, model))
+
+    def _outdated(self, user: UUID | None, operation: str, model: str) -> list[StoredAsset]:
+        return [asset for asset in self._db.live(user) if _done_by(asset, operation) and not self._excused(asset, operation, model)]
+
+    def _excused(self, asset: StoredAsset, operation: str, model: str) -> bool:
+        waits = any(operation in job.operations for job in self._db.jobs_of(asset.id, "pending", "processing"))
+        failed = asset.outcomes.get((operation, UNRUN))
+        return waits or (operation, model) in asset.outcomes or (failed is not None and failed.outcome == "failed")
+
+
+def _done_by(asset: StoredAsset, operation: str) -> set[str]:
+    return {model for (done, model), row in asset.outcomes.items() if done == operation and row.outcome == "done"}
+
+
 class MemorySearch:
     """SearchStore in memory."""
 
@@ -159,14 +202,37 @@ class MemorySearch:
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.asset_id))[:limit]
 
+    async def by_text(self, user: UUID, question: str, limit: int) -> list[Hit]:
+        """Every text of the user, looked at closely."""
+        texts = {a.id: a.texts.full_text for a in self._db.live(user) if a.texts is not None}
+        return _best(question, texts, limit, inflected=False)
+
+    async def by_caption(self, user: UUID, question: str, limit: int) -> list[Hit]:
+        """Every caption of the user."""
+        captions = {a.id: a.caption.caption for a in self._db.live(user) if a.caption is not None}
+        return _best(question, captions, limit, inflected=True)
+
     async def cards(self, user: UUID, asset_ids: Sequence[UUID]) -> dict[UUID, Card]:
         """As `search` prints them."""
         cards = {}
         for asset in [asset for asset in self._db.live(user) if asset.id in asset_ids]:
             details = details_of(self._db, asset, vectors=False)
             labels = tuple(dict.fromkeys(found.label for found in details.objects))
-            cards[asset.id] = Card(asset.id, details.path, details.taken_at, labels)
+            cards[asset.id] = Card(asset.id, details.path, details.taken_at, labels, tuple(Person(face.cluster) for face in details.faces))
         return cards
+
+
+def _best(question: str, texts: dict[UUID, str], limit: int, *, inflected: bool) -> list[Hit]:
+    what = asked(folded(question))
+    return best_read(what, (Read(asset_id, text, folded(text)) for asset_id, text in texts.items()), limit, inflected=inflected)
+
+
+def _lines(asset: StoredAsset) -> int:
+    return 0 if asset.texts is None else len(asset.texts.lines)
+
+
+def _captioned(asset: StoredAsset) -> bool:
+    return asset.caption is not None and bool(asset.caption.caption)
 
 
 def is_below(path: bytes, folder: bytes) -> bool:
@@ -194,6 +260,8 @@ def details_of(database: MemoryDatabase, asset: StoredAsset, *, vectors: bool) -
         embedding=_shown_embedding(asset, database.active.get("image"), vectors=vectors),
         objects=tuple(StoredObject(row.label, row.confidence, to_pixels(row.bbox, facts.width, facts.height)) for row in found),
         faces=_faces(asset, facts, vectors=vectors),
+        texts=_texts(asset, facts),
+        caption=asset.caption.caption if asset.caption is not None and asset.caption.caption else None,
     )
 
 
@@ -218,3 +286,9 @@ def _faces(asset: StoredAsset, facts: PhotoFacts, *, vectors: bool) -> tuple[Sto
         )
         for row in sorted(asset.faces.values(), key=lambda row: -row.det_score)
     )
+
+
+def _texts(asset: StoredAsset, facts: PhotoFacts) -> tuple[StoredText, ...]:
+    """Reading order."""
+    lines = () if asset.texts is None else asset.texts.lines
+    return tuple(StoredText(line.text, line.confidence, points_to_pixels(line.box, facts.width, facts.height)) for line in lines)

@@ -10,6 +10,7 @@ from kizu_fast.domain import Asset, Embedding, PhotoFacts
 from kizu_fast.store import KnownFile, QueueCounts, Space
 from kizu_fast.store.faces import FaceRow
 from kizu_fast.store.rows import ObjectRow, OutcomeRow
+from kizu_fast.store.texts import CaptionRow, TextRow
 
 MAX_ATTEMPTS = 3
 
@@ -46,10 +47,13 @@ class StoredAsset:
     embeddings: dict[str, Embedding] = field(default_factory=dict)
     objects: tuple[ObjectRow, ...] = ()
     faces: dict[UUID, FaceRow] = field(default_factory=dict)  # of the newest pack; their index and decisions are PostgreSQL's business
+    texts: TextRow | None = None
+    caption: CaptionRow | None = None
     outcomes: dict[tuple[str, str], OutcomeRow] = field(default_factory=dict)
 
     def forget_results(self) -> None:
         self.embeddings, self.objects, self.outcomes = {}, (), {}
+        self.texts = self.caption = None
 
 
 class MemoryDatabase:

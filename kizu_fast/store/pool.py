@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import asyncpg
 import numpy as np
@@ -95,6 +96,13 @@ class Database:
     async def fetch(self, name: str, *arguments: object) -> list[asyncpg.Record]:
         """The rows of store/sql/<name>.sql, in a transaction of its own."""
         async with self.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(statement(name), *arguments)
+            return rows
+
+    async def read(self, user: UUID, name: str, *arguments: object) -> list[asyncpg.Record]:
+        """The rows of store/sql/<name>.sql as that user may see them: row-level security applies, whatever the statement forgets."""
+        async with self.transaction() as connection:
+            await connection.execute(statement("act_as_user"), user)
             rows: list[asyncpg.Record] = await connection.fetch(statement(name), *arguments)
             return rows
 

@@ -75,6 +75,8 @@ class Results:
         await self._replace_embeddings(connection, mine)
         await _replace_objects(connection, mine)
         await replace_faces(connection, mine, self._space_ids)
+        await _replace_texts(connection, mine)
+        await _replace_captions(connection, mine)
         await _put_outcomes(connection, mine)
         failed |= {row.job.id: row.failure for row in mine if row.failure is not None}
         completed = await _complete(connection, [row for row in mine if row.failure is None])
@@ -143,6 +145,29 @@ async def _replace_objects(connection: asyncpg.Connection, rows: Sequence[Result
     ]
     columns = ("asset_id", "user_id", "model", "class_id", "label", "confidence", "bbox")
     await connection.copy_records_to_table("detected_objects", records=records, columns=columns)
+
+
+async def _replace_texts(connection: asyncpg.Connection, rows: Sequence[ResultRows]) -> None:
+    having = [(row.job.asset, row.texts) for row in rows if row.texts is not None]
+    if not having:
+        return
+    await connection.execute(statement("clear_texts"), [asset.id for asset, _ in having])
+    records = [
+        (asset.id, text.model, asset.user_id, text.full_text, as_json([line.as_json() for line in text.lines]), text.languages, text.confidence)
+        for asset, text in having
+        if text.lines
+    ]
+    columns = ("asset_id", "model", "user_id", "full_text", "lines", "languages", "confidence")
+    await connection.copy_records_to_table("ocr_texts", records=records, columns=columns)
+
+
+async def _replace_captions(connection: asyncpg.Connection, rows: Sequence[ResultRows]) -> None:
+    having = [(row.job.asset, row.caption) for row in rows if row.caption is not None]
+    if not having:
+        return
+    await connection.execute(statement("clear_captions"), [asset.id for asset, _ in having])
+    records = [(asset.id, found.model, asset.user_id, found.caption) for asset, found in having if found.caption]
+    await connection.copy_records_to_table("captions", records=records, columns=("asset_id", "model", "user_id", "caption"))
 
 
 async def _put_outcomes(connection: asyncpg.Connection, rows: Sequence[ResultRows]) -> None:

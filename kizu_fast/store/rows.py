@@ -14,6 +14,7 @@ from kizu_fast.store import UNRUN, reason_of, storable
 from kizu_fast.store.checks import check_finite, check_unit, frame_of, name_of
 from kizu_fast.store.faces import FaceRow, face_rows
 from kizu_fast.store.fractions import to_fractions
+from kizu_fast.store.texts import CaptionRow, TextRow, caption_row, text_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,14 @@ class OutcomeRow:
 
 @dataclass(frozen=True, slots=True)
 class ResultRows:
-    """All that one job writes. objects and faces are None when that operation has no result: what is stored then stays."""
+    """All that one job writes. objects, faces, texts and caption are None when that operation has no result: what is stored then stays."""
 
     job: Job
     result: PhotoResult
     objects: tuple[ObjectRow, ...] | None
     faces: tuple[FaceRow, ...] | None
+    texts: TextRow | None
+    caption: CaptionRow | None
     outcomes: tuple[OutcomeRow, ...]
 
     @property
@@ -67,7 +70,7 @@ def rows_of(job: Job, result: PhotoResult) -> ResultRows:
     if result.embedding is not None:
         check_unit(result.embedding.vector, f"the embedding of {name_of(job)}")
     objects = None if result.objects is None else object_rows(job, result)
-    return ResultRows(job, result, objects, face_rows(job, result), outcome_rows(result))
+    return ResultRows(job, result, objects, face_rows(job, result), text_row(job, result), caption_row(result), outcome_rows(result))
 
 
 def object_rows(job: Job, result: PhotoResult) -> tuple[ObjectRow, ...]:
@@ -88,6 +91,8 @@ def outcome_rows(result: PhotoResult) -> tuple[OutcomeRow, ...]:
         Operation.EMBEDDING: 1,
         Operation.OBJECTS: len(result.objects or ()),
         Operation.FACES: len(result.faces or ()),
+        Operation.OCR: 0 if result.texts is None else sum(bool(line.text.strip()) for line in result.texts.lines),
+        Operation.DESCRIBE: int(result.caption is not None and bool(result.caption.text.strip())),
     }
     spaces = {Operation.EMBEDDING: result.embedding, Operation.FACES: result.faces}
     models = {**result.models, **{operation: found.space for operation, found in spaces.items() if found is not None}}

@@ -15,11 +15,13 @@ from kizu_fast.errors import DatabaseUnavailable
 from kizu_fast.settings import Settings
 from kizu_fast.store.library import Library, open_library
 from kizu_fast.store.listen import Wakeup
+from kizu_fast.survey import survey
 from kizu_fast.worker.config import engine_config
 from kizu_fast.worker.loop import OnSettled, Worker, WorkerOptions
 from kizu_fast.worker.photo import PhotoProcess
 from kizu_fast.worker.progress import ProgressView
 from kizu_fast.worker.report import Tally, report, write_whole
+from kizu_fast.worker.reruns import wanted_reruns
 from kizu_fast.worker.roots import LibraryRoots
 from kizu_fast.worker.settling import Ending, Failed
 from kizu_fast.worker.spaces import SpaceKeeper
@@ -69,12 +71,23 @@ async def work(request: WorkerRequest, stop: asyncio.Event) -> Outcome:
         keepers = [SpaceKeeper(library.spaces, library.queue, engine.space_of(operation), operation) for operation in filling]
         for keeper in keepers:
             await keeper.prepare()
+        await _say_reruns(library, settings)
         await _work(request, library, engine, keepers, tally, stop)
         document = report(tally, engine.stats())
     if request.report is not None:
         write_whole(request.report, document)
     log.info("done", completed=tally.completed, failed=tally.failed, retried=tally.retried, photos_per_second=document["photos_per_second"])
     return Outcome(tally.completed, tally.failed)
+
+
+async def _say_reruns(library: Library, settings: Settings) -> None:
+    """Photos of other models than the settings name: said with the command. Results of random weights are replaced without a question."""
+    for rerun in await wanted_reruns(library.coverage, survey(engine_config(settings, settings.operations)), settings, None):
+        if rerun.out_of_nothing:
+            queued = await library.coverage.queue_outdated(None, rerun.operation, rerun.current)
+            log.info("replacing results of random weights", operation=rerun.operation, model=rerun.current, photos=queued)
+        else:
+            log.warning("photos want a re-run", reason=str(rerun), fix=rerun.command)
 
 
 async def _work(request: WorkerRequest, library: Library, engine: Engine, keepers: Sequence[SpaceKeeper], tally: Tally, stop: asyncio.Event) -> None:

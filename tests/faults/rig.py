@@ -21,11 +21,28 @@ import asyncpg
 import psutil
 from processes import ROOT, Line
 
+from kizu_fast.settings import parse_operations
+
 T = TypeVar("T")
 
 PATIENCE_S = 90.0  # for anything that must happen; a loaded machine is slow, not wrong
 LOOK_S = 0.05
-DERIVED = ("processing_queue", "asset_operations", "image_embeddings", "detected_objects", "asset_paths")
+DERIVED = (
+    "processing_queue",
+    "asset_operations",
+    "image_embeddings",
+    "detected_objects",
+    "face_embeddings",
+    "face_vectors",
+    "ocr_texts",
+    "captions",
+    "asset_paths",
+)
+COUNTED = {  # how many rows of a photo its outcome speaks of
+    "objects": "select count(*) from detected_objects d where d.asset_id = o.asset_id",
+    "faces": "select count(*) from face_embeddings f where f.asset_id = o.asset_id",
+    "ocr": "select coalesce(sum(jsonb_array_length(t.lines)), 0) from ocr_texts t where t.asset_id = o.asset_id",
+}
 TIME = re.compile(r"timestamp=\S+ ")
 
 
@@ -266,24 +283,20 @@ class Rig:
         if attempts is not None:
             assert {job["attempts"] for job in jobs} <= attempts
         completed = {job["asset_id"] for job in jobs} - failed.keys()
-        for operation in ("embedding", "objects"):
-            outcomes = self.rows("select asset_id from asset_operations where operation = $1 and outcome = 'done'", operation)
+        for operation in parse_operations(self.line.env.get("KIZU_OPERATIONS", "all")):
+            outcomes = self.rows("select asset_id from asset_operations where operation = $1 and outcome = 'done'", str(operation))
             assert sorted(row["asset_id"] for row in outcomes) == sorted(completed)
         assert sorted(row["asset_id"] for row in self.rows("select asset_id from image_embeddings")) == sorted(completed)
-        assert self._miscounted_objects() == 0
+        assert {operation: self._miscounted(operation) for operation in COUNTED} == dict.fromkeys(COUNTED, 0)
         self.no_orphan()
 
-    def _miscounted_objects(self) -> int:
-        return int(
-            self.value(
-                "select count(*) from asset_operations o where operation = 'objects'"
-                " and items <> (select count(*) from detected_objects d where d.asset_id = o.asset_id)"
-            )
-        )
+    def _miscounted(self, operation: str) -> int:
+        return int(self.value(f"select count(*) from asset_operations o where operation = '{operation}' and items <> ({COUNTED[operation]})"))
 
     def no_orphan(self) -> None:
         for table in DERIVED:
-            lonely = f"select count(*) from {table} t where not exists (select from assets a where a.id = t.asset_id and a.deleted_at is null)"
+            asset = "(select f.asset_id from face_embeddings f where f.id = t.face_id)" if table == "face_vectors" else "t.asset_id"
+            lonely = f"select count(*) from {table} t where not exists (select from assets a where a.id = {asset} and a.deleted_at is null)"
             assert self.value(lonely) == 0, table
 
     def close(self) -> None:

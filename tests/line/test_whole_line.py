@@ -1,11 +1,13 @@
 """Photos in, searchable rows out, through the commands of the README."""
 
+import asyncio
 import json
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
 import numpy as np
 from processes import Line
 
@@ -63,9 +65,43 @@ def test_a_search_answers_with_ranked_photos(line: Line) -> None:
     line.json("ingest", line.library)
     line.drain()
     answer = line.json("search", "a dog on a beach", "--limit", 2)
-    assert answer["understood"] == {"semantic": "a dog on a beach", "objects": ["dog"]}
+    understood = answer["understood"]
+    assert (understood["semantic"], understood["objects"], understood["text"]) == ("a dog on a beach", ["dog"], [])
+    assert understood["words"] == ["dog", "beach"]
+    assert "embedding" in understood["used"]
     assert 1 <= len(answer["results"]) <= 2
     assert set(answer["results"][0]) == {"asset_id", "path", "score", "taken_at", "objects", "faces", "text"}
+    assert all(result["text"] is None for result in answer["results"])
+    assert all(face == {"cluster": None, "name": None} for result in answer["results"] for face in result["faces"])
+
+
+def test_a_photo_is_found_first_by_the_words_that_stand_in_it(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "embedding,objects")
+    line.drain()
+    asset = line.json("show", line.library / "2.jpg")["asset_id"]
+    written = [{"text": "INVOICE 4711", "confidence": 0.9, "lang": "ch", "box": [0.25, 0.5, 0.5, 0.5, 0.5, 0.75, 0.25, 0.75]}]
+    owner = "00000000-0000-0000-0000-000000000001"
+    row = (uuid.UUID(asset), "ppocr", uuid.UUID(owner), "INVOICE 4711", json.dumps(written))
+
+    async def read(dsn: str) -> None:
+        connection = await asyncpg.connect(dsn)
+        await connection.execute("insert into ocr_texts (asset_id, model, user_id, full_text, lines) values ($1, $2, $3, $4, $5)", *row)
+        await connection.close()
+
+    asyncio.run(read(line.json("db", "url")["url"]))
+    shown = line.json("show", asset)
+    assert shown["texts"] == [{"text": "INVOICE 4711", "score": 0.9, "polygon": [[80, 120], [160, 120], [160, 180], [80, 180]]}]
+    assert "'INVOICE 4711' 0.90 at 80,120" in line.run("show", asset).stdout
+    answer = line.json("search", "Invoice 4711")
+    assert (answer["results"][0]["asset_id"], answer["results"][0]["text"]) == (asset, "INVOICE 4711")
+    assert [result["text"] for result in answer["results"][1:]] == [None, None]
+    assert {"embedding", "text"} <= set(answer["understood"]["used"])
+    assert [result["asset_id"] for result in line.json("search", '"invoice 4711"')["results"]] == [asset]
+    assert "INVOICE 4711" in line.run("search", "Invoice 4711").stdout
+    assert line.json("status")["texts"] == 1
+    gone = line.json("forget", line.library / "2.jpg")
+    assert (gone["texts"], gone["captions"]) == (1, 0)
+    assert line.json("search", '"invoice 4711"')["results"] == []
 
 
 def test_a_search_before_any_photo_finds_nothing_and_is_no_error(line: Line) -> None:
@@ -208,12 +244,51 @@ def test_faces_come_when_they_are_asked_for(line: Line) -> None:
 
 
 def test_an_operation_that_is_not_built_fails_by_name_and_keeps_the_others(line: Line) -> None:
-    line.json("ingest", line.library, "--operations", "embedding,ocr")
+    line.json("ingest", line.library, "--operations", "embedding,describe")
     line.drain()
     shown = line.json("show", line.library / "0.jpg")
     assert shown["job"]["status"] == "failed"
-    assert "ocr" in shown["job"]["error"]
+    assert "describe" in shown["job"]["error"]
     assert shown["embedding"] is not None
+
+
+def test_a_changed_setting_says_how_many_photos_want_a_re_run_and_one_command_queues_them(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "objects")
+    line.drain()
+    changed = {"KIZU_BACKEND": "cpu", "YOLO_SIZE": "s", "KIZU_MODEL_REPOSITORY": str(line.cwd / "models")}
+
+    status = line.run("status", "--json", **changed)
+    assert "3 photos have objects of fake-yolo; YOLO_SIZE now means yolov8s" in status.stderr
+    assert "kizu-fast reindex --operations objects" in status.stderr
+    assert json.loads(status.stdout)["queue"]["completed"] == 3
+    checks = {check["name"]: check for check in json.loads(line.run("doctor", "--json", check=False, **changed).stdout)["checks"]}
+    assert checks["re-run of objects"]["fix"] == "kizu-fast reindex --operations objects"
+    assert line.run("status").stderr == ""
+
+    assert line.json("reindex", **changed) == {"queued": 3, "operations": {"objects": 3}}
+    assert line.run("status", **changed).stderr == ""  # they wait for it
+    assert line.json("reindex", **changed)["queued"] == 0
+    assert line.drain()["completed"] == 3
+
+
+def test_everything_can_be_done_again(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "embedding,objects")
+    line.drain()
+    assert line.json("reindex") == {"queued": 0, "operations": {}}
+    assert "nothing to do" in line.run("reindex").stderr
+    assert line.json("reindex", "--all", "--operations", "objects") == {"queued": 3, "operations": {"objects": 3}}
+    assert "run: kizu-fast worker" in line.run("reindex", "--all", "--operations", "embedding").stderr
+    assert line.run("reindex", "--operations", "holograms", check=False).returncode == 2
+    assert line.drain()["completed"] == 3
+    assert line.json("status")["embeddings"] == 3
+
+
+def test_ingest_says_once_what_cannot_be_done_yet(line: Line) -> None:
+    bare = {"KIZU_BACKEND": "cpu", "KIZU_MODEL_REPOSITORY": str(line.cwd / "none")}
+    said = line.run("ingest", line.library, "--operations", "embedding,faces", **bare).stderr
+    assert said.count("faces cannot be done yet") == 1
+    assert "python -m export" in said
+    assert "cannot be done yet" not in line.run("ingest", line.library, "--operations", "embedding", **bare).stderr  # nothing is queued
 
 
 def test_the_contact_sheet_is_one_file_with_pictures_inside(line: Line) -> None:
@@ -274,6 +349,7 @@ def test_every_command_has_help_with_an_example(line: Line) -> None:
         "status",
         "show",
         "search",
+        "reindex",
         "forget",
         "models list",
         "models load",

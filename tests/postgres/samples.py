@@ -10,7 +10,7 @@ import numpy as np
 
 from kizu_fast.domain import Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
 from kizu_fast.errors import KizuError
-from kizu_fast.store import AssetStore, FoundFile, JobQueue, ResultStore, SearchStore, SpaceStore
+from kizu_fast.store import AssetStore, CoverageStore, FoundFile, JobQueue, ResultStore, SearchStore, SpaceStore
 
 ALICE = UUID("00000000-0000-0000-0000-00000000a11c")
 BOB = UUID("00000000-0000-0000-0000-000000000b0b")
@@ -41,6 +41,7 @@ class Stores:
     spaces: SpaceStore
     assets: AssetStore
     search: SearchStore
+    coverage: CoverageStore
     pass_time: Callable[[float], Awaitable[None]]
 
 

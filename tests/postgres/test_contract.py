@@ -5,33 +5,11 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from samples import ALICE, BOB, BOTH, SPACE, YOLO, Stores, axis, claim_all, complete_all, detections, file, registered, result, sha, unit
-from stores import postgres_stores
+from stores import memory_stores, postgres_stores
 
 from kizu_fast.domain import PhotoFacts
 from kizu_fast.errors import ConfigError, ImageTooLarge, ImageUnreadable, PermanentError, TransientError
 from kizu_fast.store import Registered
-from kizu_fast.store.memory import MemoryQueue, MemoryResults, MemorySpaces
-from kizu_fast.store.memory_library import MemoryAssets, MemorySearch
-from kizu_fast.store.memory_state import MemoryDatabase
-
-
-class Clock:
-    """Seconds that pass when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-
-
-def memory_stores() -> Stores:
-    clock = Clock()
-    state = MemoryDatabase(clock)
-    return Stores(MemoryQueue(state), MemoryResults(state), MemorySpaces(state), MemoryAssets(state), MemorySearch(state), clock.pass_time)
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -805,5 +783,5 @@ async def test_cards_show_path_time_and_each_label_once_best_first(stores: Store
 
     assert list(cards) == [asset]
     card = cards[asset]
-    assert (card.path, card.taken_at, card.objects, card.text) == ("/photos/photo00000.jpg", "2024-05-17T14:30:05+09:00", ("cat", "dog"), None)
+    assert (card.path, card.taken_at, card.objects, card.faces) == ("/photos/photo00000.jpg", "2024-05-17T14:30:05+09:00", ("cat", "dog"), ())
     assert await stores.search.cards(BOB, [asset]) == {}

@@ -10,6 +10,7 @@ from pgvector import HalfVector
 from samples import ALICE, BOB, SPACE, Stores, axis, claim_all, complete_all, detections, registered, result, unit
 from stores import postgres_stores
 
+from kizu_fast.store import Person
 from kizu_fast.store.pool import Database
 from kizu_fast.store.sql import statement
 
@@ -124,14 +125,27 @@ async def test_object_search_uses_its_index(stores: Stores, fetch: Fetch) -> Non
     assert "Seq Scan on detected_objects" not in text
 
 
-async def test_a_card_shows_the_text_that_was_read_and_a_path_that_is_no_text(stores: Stores, fetch: Fetch) -> None:
+async def test_a_card_shows_a_path_that_is_no_text(stores: Stores, fetch: Fetch) -> None:
     (asset,) = await registered(stores, 1)
-    await fetch("insert into ocr_texts (asset_id, model, user_id, full_text, lines) values ($1, 'm', $2, 'EXIT', '[{}]')", asset, ALICE)
     await fetch("update asset_paths set path = $1", b"/photos/\xff.jpg")
 
-    card = (await stores.search.cards(ALICE, [asset]))[asset]
+    assert (await stores.search.cards(ALICE, [asset]))[asset].path == "/photos/\udcff.jpg"
 
-    assert (card.text, card.path) == ("EXIT", "/photos/\udcff.jpg")
+
+async def test_a_card_names_the_people_best_seen_first_and_counts_the_unknown(stores: Stores, fetch: Fetch) -> None:
+    (asset,) = await registered(stores, 1)
+    (anna,) = await fetch("insert into face_clusters (user_id, name) values ($1, 'Anna') returning id", ALICE)
+    for index, (score, cluster) in enumerate([(0.6, None), (0.9, anna["id"])]):
+        await fetch(
+            "insert into face_embeddings (asset_id, user_id, detector, face_index, bbox, det_score, cluster_id) values ($1, $2, 'd', $3, '{0,0,1,1}', $4, $5)",
+            asset,
+            ALICE,
+            index,
+            score,
+            cluster,
+        )
+
+    assert (await stores.search.cards(ALICE, [asset]))[asset].faces == (Person(anna["id"], "Anna"), Person())
 
 
 async def test_a_photo_without_any_file_has_a_card(stores: Stores, fetch: Fetch) -> None:

@@ -14,7 +14,7 @@ from kizu_fast.settings import Settings
 from kizu_fast.specs import Family
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = Settings(clip_model="ViT-B-32", clip_pretrained="openai", yolo_size="m", operations=(Operation.EMBEDDING, Operation.OBJECTS))
+SETTINGS = Settings(clip_model="ViT-B-32", clip_pretrained="openai", yolo_size="m", KIZU_OPERATIONS=(Operation.EMBEDDING, Operation.OBJECTS))
 
 
 def names(models: list[Wanted]) -> list[str]:

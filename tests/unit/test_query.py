@@ -66,6 +66,35 @@ def test_a_label_is_named_once_however_often_it_is_mentioned() -> None:
     assert understand("dog, dogs and a puppy").objects == ("dog",)
 
 
+@pytest.mark.parametrize(
+    ("query", "text", "semantic"),
+    [
+        ('"Invoice 4711"', ("Invoice 4711",), None),
+        ('photos of a sign that says "EXIT"', ("EXIT",), "a sign"),
+        ("Schild mit der Aufschrift \u201eKein Zutritt\u201c", ("Kein Zutritt",), "Schild"),
+        ("\u00ab Sortie \u00bb", ("Sortie",), None),
+        ("\u300c新宿\u300d駅", ("新宿",), "駅"),
+        ("a \u201cfirst\u201d and a \u201csecond\u201d sign", ("first", "second"), "a and a sign"),
+        ('a 19" monitor and a 5" phone', (), 'a 19" monitor and a 5" phone'),
+        ("don't panic", (), "don't panic"),
+        ('photos of "EXIT"', ("EXIT",), None),
+        ('""', (), None),
+    ],
+)
+def test_quoted_words_are_text_and_no_meaning(query: str, text: tuple[str, ...], semantic: str | None) -> None:
+    understood = understand(query)
+    assert (understood.text, understood.semantic) == (text, semantic)
+
+
+def test_quoted_words_are_no_objects() -> None:
+    assert understand('a cup with the text "dog"').objects == ("cup",)
+
+
+def test_the_words_are_those_that_are_looked_for_in_texts() -> None:
+    assert understand("Photos of the Café in 新宿, 100%").words == ("cafe", "新宿", "100%")
+    assert understand("").words == ()
+
+
 @given(st.text(max_size=300))
 def test_any_text_is_understood_without_an_error(query: str) -> None:
     understood = understand(query)
