@@ -20,10 +20,11 @@ from insightface.app import FaceAnalysis
 from insightface.utils import face_align
 from numpy.typing import NDArray
 
-from export import graph, packs, run, wanted
+from export import graph, packs, run
 from export.download import Downloader
 from export.measure import read
 from export.quiet import quiet
+from export.sources import face
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.domain import Faces, Photo
 from kizu_fast.errors import ConfigError
@@ -88,7 +89,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"--images {options.images} holds no picture ({', '.join(SUFFIXES)})")
     folder = options.weights.expanduser().resolve()
     job = run.Job(options.repository or settings.model_repository, settings.model_cache_dir, folder, Downloader(), _say)
-    outcome = run.export(wanted.face_pack(pack), job)
+    outcome = run.export(face.pack(pack), job)
     if outcome.failures:
         raise ConfigError("; ".join(dict.fromkeys(outcome.failures.values())))
     place = packs.in_folder(pack, folder)

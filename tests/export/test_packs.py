@@ -10,7 +10,7 @@ from made_packs import detector, embedder, landmarks, pack, zipped
 
 from export import packs
 from export.download import Downloader, Unreachable
-from export.wanted import PACKS
+from export.sources.face import PACKS
 from kizu_fast.errors import ConfigError
 
 Server = Callable[[httpx.Request], httpx.Response]
