@@ -52,9 +52,7 @@ BATCH = 8
 
 def main(arguments: Sequence[str]) -> int:
     """Exit 0 when every figure keeps its bound, 1 when one does not or something is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.face_fidelity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="python -m export.face_fidelity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, metavar="DIR", required=True)
     parser.add_argument("--images", type=Path, metavar="DIR", required=True)
     parser.add_argument("--pack", metavar="NAME")

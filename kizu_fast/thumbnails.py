@@ -42,10 +42,8 @@ def cut_square(photo: Photo, box_xyxy: NDArray[np.floating]) -> NDArray[np.uint8
 
 def _span(middle: float, side: int, length: int) -> tuple[int, int]:
     """Where side pixels around middle begin and end: inside 0..length if there is room, else around all of it."""
-    if side > length:
-        first = -((side - length) // 2)
-    else:
-        first = min(max(round(middle - side / 2), 0), length - side)
+    room = length - side
+    first = room // 2 if room < 0 else min(max(round(middle - side / 2), 0), room)
     return first, first + side
 
 

@@ -44,7 +44,9 @@ class Made:
 
     def batch_norm(self, value: str, channels: int) -> str:
         scale, variance = (self.weight(self.random.uniform(0.5, 1.5, channels).astype(np.float32)) for _ in range(2))
-        return self.node("BatchNormalization", value, scale, self.normal(channels, scale=0.1), self.normal(channels, scale=0.1), variance, epsilon=1e-5)
+        return self.node(
+            "BatchNormalization", value, scale, self.normal(channels, scale=0.1), self.normal(channels, scale=0.1), variance, epsilon=1e-5
+        )
 
     def file(self, path: Path, shape: Sequence[object], outputs: Sequence[str]) -> Path:
         entry = helper.make_tensor_value_info("input.1", onnx.TensorProto.FLOAT, list(shape))

@@ -61,3 +61,5 @@ def _show(details: AssetDetails) -> None:
         line("vector", " ".join(f"{value:.4f}" for value in details.embedding.vector))
     for found in details.objects:
         line("object", f"{found.label} {found.score:.2f} at {', '.join(f'{side:.0f}' for side in found.box)}")
+    for face in details.faces:
+        line("face", f"{face.score:.2f} at {', '.join(f'{side:.0f}' for side in face.box)}")

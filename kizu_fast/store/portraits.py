@@ -72,14 +72,14 @@ class Portraits:
             folder.mkdir(mode=0o700, exist_ok=True, parents=folder == self.folder)
 
     def of(self, user: UUID, asset: UUID) -> set[str]:
-        """Every file of a photo's faces, as a path below the folder; half-written ones included."""
+        """Every file of a photo's faces, as a path below the folder; half-written ones included. Raises ConfigError."""
         place = self._place(user, asset)
-        with suppress(FileNotFoundError, NotADirectoryError):
+        with _deleting(self.folder), suppress(FileNotFoundError, NotADirectoryError):
             return {f"{place.relative_to(self.folder)}/{name}" for name in os.listdir(place)}  # noqa: PTH208  # names are enough
         return set()
 
     def superfluous(self, user: UUID, asset: UUID, wanted: Collection[str]) -> set[str]:
-        """The files of a photo that belong to none of the wanted paths."""
+        """The files of a photo that belong to none of the wanted paths. Raises ConfigError."""
         kept = {f"{path}-{side}.webp" for path in wanted for side in SIDES}
         return self.of(user, asset) - kept
 
@@ -133,7 +133,7 @@ class Portraits:
 
 @contextmanager
 def _deleting(folder: Path) -> Iterator[None]:
-    """What the file system refuses to delete becomes one line with the place. Raises ConfigError."""
+    """What the file system refuses to list or to delete becomes one line with the place. Raises ConfigError."""
     try:
         yield
     except OSError as error:

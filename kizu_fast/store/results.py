@@ -81,7 +81,8 @@ class Results:
         await self._replace_embeddings(connection, mine)
         await _replace_objects(connection, mine)
         renewed = {asset for asset, found in known.items() if found["changed"]}
-        await replace_faces(connection, mine, Keeping(self._space_ids, self._thumbnails and self._thumbnails.portraits, renewed))
+        portraits = None if self._thumbnails is None else self._thumbnails.portraits
+        await replace_faces(connection, mine, Keeping(self._space_ids, portraits, renewed))
         await _put_outcomes(connection, mine)
         failed |= {row.job.id: row.failure for row in mine if row.failure is not None}
         completed = await _complete(connection, [row for row in mine if row.failure is None])

@@ -94,7 +94,9 @@ def test_every_portrait_has_its_face(finder: Finder, shared: Path) -> None:
     assert all(len(finder.find(read(path))) >= 1 for path in named)
 
 
-@pytest.mark.parametrize(("name", "value"), [("faces missing or extra", 1), ("faces iou_min", 0.949), ("faces cosine_min", 0.99), ("faces batch_difference", 1e-9)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("faces missing or extra", 1), ("faces iou_min", 0.949), ("faces cosine_min", 0.99), ("faces batch_difference", 1e-9)]
+)
 def test_a_figure_beyond_its_bound_is_named(name: str, value: float) -> None:
     kept = {key: bound for key, (_, bound) in face_fidelity.BOUNDS.items()}
     assert face_fidelity.beyond(kept) == []

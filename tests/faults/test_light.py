@@ -22,7 +22,7 @@ def light(rig: Rig) -> Rig:
         pytest.skip("no run-time environment; run: make setup")
     exported = all(any((ROOT / "model_repository").glob(f"{name}/1/model.onnx")) for name in MODELS)
     rig.python = str(PYTHON)
-    rig.line.env |= {"KIZU_BACKEND": "cpu" if exported else "fake", "YOLO_SIZE": "n"}
+    rig.line.env |= {"KIZU_BACKEND": "cpu" if exported else "fake", "YOLO_SIZE": "n", "KIZU_OPERATIONS": "embedding,objects"}
     return rig
 
 
