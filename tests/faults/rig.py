@@ -30,7 +30,11 @@ T = TypeVar("T")
 
 PATIENCE_S = 90.0  # for anything that must happen; a loaded machine is slow, not wrong
 LOOK_S = 0.05
-OPERATIONS = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES)  # what fault tests ask for unless they say otherwise: the one place to add another
+OPERATIONS = (
+    Operation.EMBEDDING,
+    Operation.OBJECTS,
+    Operation.FACES,
+)  # what fault tests ask for unless they say otherwise: the one place to add another
 COUNTED = {Operation.OBJECTS: "detected_objects", Operation.FACES: "face_embeddings"}  # operations whose items are rows of a table
 DERIVED = ("processing_queue", "asset_operations", "image_embeddings", "asset_paths", *COUNTED.values())
 TIME = re.compile(r"timestamp=\S+ ")

@@ -31,8 +31,10 @@ def people(line: Line, shared: Path, face_models: Path) -> Line:
 
 
 def stored(line: Line) -> list[dict[str, Any]]:
+    dsn = line.json("db", "url")["url"]
+
     async def read() -> list[asyncpg.Record]:
-        connection = await asyncpg.connect(line.json("db", "url")["url"])
+        connection = await asyncpg.connect(dsn)
         try:
             return await connection.fetch(STORED)
         finally:

@@ -49,7 +49,9 @@ def test_nobody_but_the_owner_can_read_them(portraits: Portraits) -> None:
         put(portraits, ALICE, ASSET, ONE)
     finally:
         os.umask(before)
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in portraits.folder.rglob("*") if path.is_dir()} | {stat.S_IMODE(portraits.folder.stat().st_mode)}
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in portraits.folder.rglob("*") if path.is_dir()} | {
+        stat.S_IMODE(portraits.folder.stat().st_mode)
+    }
     assert modes == {0o700}
     assert {stat.S_IMODE(path.stat().st_mode) for path in portraits.folder.rglob("*.webp")} == {0o600}
 
@@ -76,7 +78,11 @@ def test_only_the_wanted_files_of_a_photo_are_kept(portraits: Portraits) -> None
     put(portraits, ALICE, OTHER, ONE)
     place = portraits.files(first)[0].parent
     (place / ".part-broken").write_bytes(b"half")
-    assert portraits.superfluous(ALICE, ASSET, [first]) == {f"{second}-112.webp", f"{second}-224.webp", f"{place.relative_to(portraits.folder)}/.part-broken"}
+    assert portraits.superfluous(ALICE, ASSET, [first]) == {
+        f"{second}-112.webp",
+        f"{second}-224.webp",
+        f"{place.relative_to(portraits.folder)}/.part-broken",
+    }
     assert portraits.keep_only(ALICE, ASSET, [first]) == 3
     assert portraits.superfluous(ALICE, ASSET, [first]) == set()
     assert portraits.has(first)
