@@ -15,7 +15,9 @@ from kizu_fast.specs import FACE_BUCKETS, FACE_CROP, Tensors, face_names
 BATCH = 8
 
 
-async def rows_differ(backend: OnnxBackend, models: ModelRepository, name: str, rows: list[Tensors], bucket: tuple[int, int] | None = None) -> list[str]:
+async def rows_differ(
+    backend: OnnxBackend, models: ModelRepository, name: str, rows: list[Tensors], bucket: tuple[int, int] | None = None
+) -> list[str]:
     """The outputs of which any bit differs between a row alone and the same row in a batch of all."""
     spec = models.spec(name)
     shaped = spec if bucket is None else spec.at(bucket)
