@@ -1,4 +1,4 @@
-"""Do the vectors of one person, and only they, come together? DBSCAN on the good faces of labelled and other pictures; exit 1 when a bound is missed.
+"""Do the vectors of one person, and only they, come together? Strict groups of the good faces of pictures, labelled or not; exit 1 when a bound is missed.
 
     python -m benchmarks.people --images DIR
 
@@ -11,30 +11,29 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import DBSCAN
 
-from kizu_fast.domain import Faces, Photo
+from kizu_fast.clustering import MIN_QUALITY, strict_groups
 from kizu_fast.engine import Engine, EngineConfig, open_engine
 from kizu_fast.errors import ConfigError, PermanentError
 from kizu_fast.settings import load_settings
 from kizu_fast.worker.config import engine_config
 
-SIMILARITY, MIN_QUALITY, CROWD = 0.50, 0.4, 15
-MIN_F1 = 0.95
+CROWD, MIN_F1 = 15, 0.95
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 class Seen(NamedTuple):
-    """The good faces of all pictures."""
+    """The faces of all pictures."""
 
     vectors: NDArray[np.float32]  # (N, D)
+    quality: NDArray[np.float32]  # (N,)
     names: list[str | None]  # N; None: nobody said who it is
 
 
@@ -51,7 +50,12 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     for name, value in figures.items():
         sys.stdout.write(f"{name:32} {value:.6g}\n")
-    return 0 if figures["pairwise_f1"] >= MIN_F1 and figures["clusters of strangers"] == 0 else 1
+    return 0 if kept(figures) else 1
+
+
+def kept(figures: Mapping[str, float]) -> bool:
+    """Whether both bounds are kept."""
+    return figures["pairwise_f1"] >= MIN_F1 and figures["clusters of strangers"] == 0
 
 
 async def measure(config: EngineConfig, labelled: Path, pictures: Sequence[Path]) -> dict[str, float]:
@@ -60,17 +64,21 @@ async def measure(config: EngineConfig, labelled: Path, pictures: Sequence[Path]
     truth = {labelled / entry["file"]: entry["identity"] for entry in entries if entry["identity"]}
     async with open_engine(config) as engine:
         seen = await _look(engine, pictures, truth)
-    clusters = DBSCAN(eps=1 - SIMILARITY, min_samples=2, metric="cosine").fit_predict(seen.vectors)
+    labelled_quality = seen.quality[[name is not None for name in seen.names]]
     return {
         "pictures": len(pictures),
         "faces": len(seen.names),
-        "labelled": sum(name is not None for name in seen.names),
-        **judged(clusters, seen.names),
+        "faces of quality 0.4": int((seen.quality >= MIN_QUALITY).sum()),
+        "labelled": len(labelled_quality),
+        "labelled quality p5": float(np.quantile(labelled_quality, 0.05)),
+        "labelled quality median": float(np.median(labelled_quality)),
+        **judged(strict_groups(seen.vectors, seen.quality), seen.names),
     }
 
 
 async def _look(engine: Engine, pictures: Sequence[Path], truth: dict[Path, str]) -> Seen:
     vectors: list[NDArray[np.float32]] = []
+    quality: list[float] = []
     names: list[str | None] = []
     for path in pictures:
         try:
@@ -80,18 +88,18 @@ async def _look(engine: Engine, pictures: Sequence[Path], truth: dict[Path, str]
         faces = (await engine.analyse(photo, ["faces"])).faces
         if faces is None or not len(faces):
             continue
-        main_face = _main_face(faces, photo, central=path.name.startswith("lfw"))
-        for i in np.flatnonzero(faces.quality >= MIN_QUALITY):
+        main_face = labelled_face(faces.boxes_xyxy, photo.width, photo.height, central=path.name.startswith("lfw"))
+        for i in range(len(faces)):
             vectors.append(faces.vectors[i])
+            quality.append(float(faces.quality[i]))
             names.append(truth.get(path) if i == main_face else None)
-    return Seen(np.array(vectors, np.float32), names)
+    return Seen(np.array(vectors, np.float32), np.array(quality, np.float32), names)
 
 
-def _main_face(faces: Faces, photo: Photo, *, central: bool) -> int:
-    """The labelled one: nearest to the middle, or the largest."""
-    boxes = faces.boxes_xyxy
+def labelled_face(boxes: NDArray[np.floating], width: float, height: float, *, central: bool) -> int:
+    """Which of (N, 4) boxes xyxy the label of a picture means: the one nearest to the middle, or the largest."""
     if central:
-        offset = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([photo.width, photo.height]) / 2
+        offset = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([width, height]) / 2
         return int(np.argmin((offset**2).sum(axis=1)))
     return int(np.argmax((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)))
 

@@ -51,7 +51,7 @@ def _detector(file: Path, wanted: Wanted, path: Path) -> Built:
 
 def _embedder(file: Path, wanted: Wanted, path: Path) -> Built:
     sha256 = digest(file)
-    original = _Original(file)
+    original = SingleRuns(file)
     dim = int(original.run(np.zeros((1, 3, specs.FACE_CROP, specs.FACE_CROP), np.float32))[0].shape[1])
     space = f"insightface/{file.stem}/a1/{sha256[:8]}"
     spec = specs.arcface(wanted.name, dim=dim, space=space)
@@ -63,7 +63,7 @@ def _embedder(file: Path, wanted: Wanted, path: Path) -> Built:
     return Built(spec, {**facts, "file": file.name, "parity": figures}, sha256)
 
 
-class _Original:
+class SingleRuns:
     """The pack's own file, as insightface runs it: one picture at a time."""
 
     def __init__(self, file: Path) -> None:
@@ -100,7 +100,7 @@ def decoded(heads: Sequence[NDArray[np.float32]], width: int) -> tuple[NDArray[n
 
 def detector_parity(file: Path, spec: ModelSpec, path: Path) -> dict[str, Any]:
     """Every bucket, as a batch of three and alone, against single runs of the unmodified file; the heads before decoding are equal bit by bit."""
-    original, session = _Original(file), graph.Session(path)
+    original, session = SingleRuns(file), graph.Session(path)
     photos = parity.pictures(PARITY_PICTURES)
     worst = {"score_difference": 0.0, "box_difference_px": 0.0, "landmark_difference_px": 0.0, "batch_difference": 0.0}
     for bucket in spec.buckets:
@@ -117,7 +117,7 @@ def detector_parity(file: Path, spec: ModelSpec, path: Path) -> dict[str, Any]:
     return {**worst, "pictures": PARITY_PICTURES * len(spec.buckets), "batches": list(parity.BATCHES)}
 
 
-def embedder_parity(original: _Original, *, normalised: bool, spec: ModelSpec, path: Path) -> dict[str, Any]:
+def embedder_parity(original: SingleRuns, *, normalised: bool, spec: ModelSpec, path: Path) -> dict[str, Any]:
     """Crops of rendered pictures, as a batch and alone, against single runs of the unmodified file."""
     session = graph.Session(path)
     mean, deviation = (0.0, 1.0) if normalised else (127.5, 127.5)

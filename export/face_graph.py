@@ -130,11 +130,20 @@ def repaired(core: onnx.ModelProto, file: Path) -> onnx.ModelProto:
         shape = f"batch_first_{index}"
         core.graph.initializer.append(numpy_helper.from_array(np.array([0, -1, width], np.int64), shape))
         reshape.input[1] = shape
+    rest = [name for name, node in made.items() if node.op_type == "Transpose" and name not in seen and _mixes_batch(node)]
+    if rest:
+        raise ConfigError(f"{file}: the batch is moved inside the network too ({', '.join(rest)}): not exported")
     sizes = core.graph.input[0].type.tensor_type.shape.dim[2:]
     if any(size.dim_value > 0 for size in sizes):
         raise ConfigError(f"{file} takes pictures of one size only; take the pack's file with free height and width")
     _free_batch(core)
     return core
+
+
+def _mixes_batch(transpose: onnx.NodeProto) -> bool:
+    """Whether the first axis does not stay where it is."""
+    perm = [axis for entry in transpose.attribute if entry.name == "perm" for axis in entry.ints]
+    return perm[:1] != [0]
 
 
 def _head(name: str, made: dict[str, onnx.NodeProto]) -> dict[str, onnx.NodeProto]:

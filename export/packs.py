@@ -12,19 +12,31 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from export.digests import digest
-from export.download import Downloader
+from export.download import Downloader, NotThere
 from kizu_fast.errors import ConfigError
 from kizu_fast.specs import FACE_CROP, face_names
 
-RELEASE = "https://github.com/deepinsight/insightface/releases/download/v0.7"
+# Every version of insightface up to 0.7 takes the first release; 2.1 takes the second, with the same archive of buffalo_l.
+RELEASES = tuple(f"https://github.com/deepinsight/insightface/releases/download/{tag}" for tag in ("v0.7", "model-zoo"))
 HOME = "insightface/models"
 LICENCE = "non-commercial research (InsightFace)"
 MAX_FILE_BYTES = 1_000_000_000  # of one file in a pack: the largest known has 261 MB
-ZIP_PINS: Mapping[str, Sequence[str]] = {"buffalo_l": ("80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f",)}
+# sha256, as InsightFace's own server states them; antelopev2 and buffalo_l have one detector under two names.
+ZIP_PINS: Mapping[str, Sequence[str]] = {
+    "buffalo_l": ("80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f",),
+    "buffalo_m": ("d98264bd8f2dc75cbc2ddce2a14e636e02bb857b3051c234b737bf3b614edca9",),
+    "buffalo_sc": ("57d31b56b6ffa911c8a73cfc1707c73cab76efe7f13b675a05223bf42de47c72",),
+    "antelopev2": ("8e182f14fc6e80b3bfa375b33eb6cff7ee05d8ef7633e738d1c89021dcf0c5c5",),
+}
+_SCRFD_10G = "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91"
 FILE_PINS: Mapping[str, str] = {
-    "det_10g.onnx": "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+    "det_10g.onnx": _SCRFD_10G,
+    "scrfd_10g_bnkps.onnx": _SCRFD_10G,
+    "det_2.5g.onnx": "041f73f47371333d1d17a6fee6c8ab4e6aecabefe398ff32cca4e2d5eaee0af9",
+    "det_500m.onnx": "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a",
     "w600k_r50.onnx": "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
     "w600k_mbf.onnx": "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
+    "glintr100.onnx": "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
 }
 _HEADS = 9  # scores, boxes and landmarks of three strides
 
@@ -103,12 +115,22 @@ def embedder(pack: Pack) -> Path:
 
 def official(pack: str, cache: Path, downloader: Downloader) -> Path:
     """The pack's folder in the cache, downloaded and unpacked at first use. Raises ConfigError or Unreachable."""
-    folder = in_folder(pack, cache) or _unpack(downloader.fetch(f"{RELEASE}/{pack}.zip", cache / HOME / f"{pack}.zip", ZIP_PINS.get(pack, ())), pack)
+    folder = in_folder(pack, cache) or _unpack(_download(pack, cache / HOME / f"{pack}.zip", downloader), pack)
     for path in folder.glob("*.onnx"):
         pin = FILE_PINS.get(path.name)
         if pin and digest(path) != pin:
             raise ConfigError(f"{path} is not the official file; delete {folder}, or export it by --weights {cache}")
     return folder
+
+
+def _download(pack: str, archive: Path, downloader: Downloader) -> Path:
+    """From the first release that has it."""
+    for release in RELEASES:
+        try:
+            return downloader.fetch(f"{release}/{pack}.zip", archive, ZIP_PINS.get(pack, ()))
+        except NotThere as error:
+            missing = error
+    raise missing
 
 
 def _unpack(archive: Path, pack: str) -> Path:

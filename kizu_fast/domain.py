@@ -109,6 +109,15 @@ class Embedding:
 
 
 @dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A face as two small square pictures, encoded. digest names their content."""
+
+    digest: str  # hex
+    small: bytes
+    large: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Faces:
     """Faces of one photo, best first. The rows of all arrays belong together."""
 
@@ -120,6 +129,7 @@ class Faces:
     quality: NDArray[np.float32]  # (N,) in [0, 1]: size, sharpness, pose and score; below 0.4 a face founds no cluster
     vectors: NDArray[np.float32]  # (N, D) unit vectors of the embedder
     space: str  # the embedder's vector space
+    thumbnails: tuple[Thumbnail, ...] = ()  # N, or none at all where nobody stores them
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kizu_fast.domain import Faces, Photo
+from kizu_fast.domain import Faces, Photo, Thumbnail
 from kizu_fast.geometry import clip_boxes
 from kizu_fast.models import arcface, scrfd
 from kizu_fast.models.scrfd import Candidates
 from kizu_fast.registry import Prepared, Runs
 from kizu_fast.specs import FACE_SIDES, ModelSpec, Tensors
+from kizu_fast.thumbnails import thumbnail
 
 
 class Look(NamedTuple):
@@ -54,6 +55,7 @@ class Cut(NamedTuple):
 
     crops: list[NDArray[np.uint8]]
     quality: NDArray[np.float32]
+    thumbnails: tuple[Thumbnail, ...] = ()
 
 
 class FaceFinder:
@@ -78,13 +80,15 @@ class FaceFinder:
             quality=cuts.quality,
             vectors=np.array(vectors, np.float32).reshape(-1, dim),
             space=self.embedder.spec.space or self.embedder.spec.name,
+            thumbnails=cuts.thumbnails,
         )
 
 
 def cut(photo: Photo, found: Candidates) -> Cut:
-    """Crops and quality of all faces. Pure."""
+    """Crops, quality and thumbnails of all faces. Pure."""
     crops = [arcface.crop(photo, points) for points in found.landmarks]
     scale = min(photo.pixels.shape[0] / photo.height, photo.pixels.shape[1] / photo.width)
     sides = (found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]).min(axis=1) * scale
     judged = [arcface.quality(*each) for each in zip(crops, sides.tolist(), found.scores.tolist(), found.landmarks, strict=True)]
-    return Cut(crops, np.array(judged, np.float32))
+    boxes = clip_boxes(found.boxes_xyxy, photo.height, photo.width)
+    return Cut(crops, np.array(judged, np.float32), tuple(thumbnail(photo, box) for box in boxes))

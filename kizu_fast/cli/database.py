@@ -10,6 +10,7 @@ from kizu_fast.cli.status import AsJson
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings, load_settings
 from kizu_fast.store import embedded
+from kizu_fast.store.portraits import Portraits
 from kizu_fast.worker.session import library_of
 
 app = typer.Typer(no_args_is_help=True, help="The database: where it is, its migrations, stopping and removing the embedded server.")
@@ -62,11 +63,12 @@ def stop(as_json: AsJson = False) -> None:
 
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False, as_json: AsJson = False) -> None:
-    """Delete the embedded database with everything in it. Photos are never touched."""
+    """Delete the embedded database with everything in it, thumbnails of faces included. Photos are never touched."""
     settings = _with_embedded()
     if not yes and not typer.confirm(f"Delete the database under {settings.data_dir.absolute()} with all results?", err=True):
         raise typer.Exit(1)
     removed = embedded.reset(settings.data_dir)
+    Portraits(settings.data_dir).clear()
     if as_json:
         print_json({"removed": removed})
     else:

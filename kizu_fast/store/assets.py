@@ -1,5 +1,6 @@
 """The library in PostgreSQL: files registered in sets, looked up by path, bytes or id, and forgotten."""
 
+import asyncio
 import os
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -15,6 +16,7 @@ from kizu_fast.store.checks import shown
 from kizu_fast.store.details import AssetDetails, JobState, StoredEmbedding, StoredFace, StoredObject, StoredText
 from kizu_fast.store.fractions import points_to_pixels, to_pixels
 from kizu_fast.store.pool import Database
+from kizu_fast.store.portraits import Portraits
 from kizu_fast.store.queue import queue_counts, wanted
 from kizu_fast.store.registration import AssetState, Plan, Planner
 from kizu_fast.store.rows import as_json, asset_record, wall_time
@@ -31,8 +33,9 @@ class Raced(TransientError):
 class Assets:
     """AssetStore over PostgreSQL. Everything that changes a user's library takes its turn under one lock per user."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, portraits: Portraits | None = None) -> None:
+        """portraits: where thumbnails of faces lie, which are forgotten with their photo."""
+        self._database, self._portraits = database, portraits
 
     async def register(self, user: UUID, files: Sequence[FoundFile], operations: Sequence[str], *, gone: Collection[bytes] = ()) -> Registered:
         """About ten round trips for any number of files; meant for 500 to 1000. gone: known paths that the caller looked for in vain.
@@ -96,12 +99,17 @@ class Assets:
         return LibraryCounts(queue, **(await self._database.fetch("library_counts", user))[0])
 
     async def forget(self, user: UUID, asset_ids: Sequence[UUID]) -> Forgotten:
-        """Removes the assets and, by cascade, every row about them. Assets of other users are not touched."""
+        """Removes the assets and, by cascade, every row about them, then their faces' thumbnails. Assets of other users are not touched.
+
+        Raises ConfigError when thumbnails cannot be deleted: the rows are gone then.
+        """
         total, ids = Forgotten(), list(asset_ids)
-        for start in range(0, len(ids), _FORGET_CHUNK):
+        for chunk in (ids[start : start + _FORGET_CHUNK] for start in range(0, len(ids), _FORGET_CHUNK)):
             async with self._database.transaction() as connection:
                 await connection.execute(statement("begin_registration"), user, "")
-                total += await _forget(connection, user, ids[start : start + _FORGET_CHUNK])
+                total += await _forget(connection, user, chunk)
+            if self._portraits is not None:
+                await asyncio.to_thread(self._portraits.forget, user, chunk)
         return total
 
     async def forget_below(self, user: UUID, folder: bytes) -> Forgotten:

@@ -7,13 +7,14 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from kizu_fast.domain import Faces, Job, Operation, PhotoResult
+from kizu_fast.domain import Faces, Job, Operation, PhotoResult, Thumbnail
 from kizu_fast.errors import PermanentError
 from kizu_fast.store import UNRUN, storable
 from kizu_fast.store.checks import check_finite, check_unit, frame_of, name_of
 from kizu_fast.store.fractions import points_to_fractions, to_fractions
 
 SAME_IOU = 0.5  # a detection that overlaps a stored face or a tombstone at least this much is the same face
+MAX_SHIFT = 0.1  # of a box's width or height: a face that moved farther gets a new thumbnail
 _BOX, _LANDMARKS = 4, (5, 2)
 
 
@@ -27,25 +28,28 @@ class FaceRow:
     det_score: float
     quality: float
     vector: NDArray[np.float32]
+    thumbnail: Thumbnail | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFaceRow:
-    """What is stored of a face. kept: a user's decision hangs on it, so that it outlives its detection."""
+    """What is stored of a face. kept: a user's decision hangs on it, so that it outlives its detection. thumbnail: where a good one lies."""
 
     id: UUID
     face_index: int
     bbox: tuple[float, ...]
     kept: bool = False
+    thumbnail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedFace:
-    """A face that goes into a row: an existing one, or a new one."""
+    """A face that goes into a row: an existing one, or a new one. thumbnail: the stored one that still shows it; None: that of the row."""
 
     id: UUID
     face_index: int
     row: FaceRow
+    thumbnail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,9 @@ def face_rows(job: Job, result: PhotoResult) -> tuple[FaceRow, ...] | None:
     detector = storable(result.models.get(Operation.FACES, UNRUN))
     boxes = to_fractions(found.boxes_xyxy, width, height).tolist()
     landmarks = points_to_fractions(found.landmarks, width, height).reshape(-1, 10).tolist()
+    pictures = found.thumbnails or (None,) * len(found)
     return tuple(
-        FaceRow(detector, tuple(boxes[i]), tuple(landmarks[i]), float(found.scores[i]), float(found.quality[i]), found.vectors[i])
+        FaceRow(detector, tuple(boxes[i]), tuple(landmarks[i]), float(found.scores[i]), float(found.quality[i]), found.vectors[i], pictures[i])
         for i in range(len(found))
     )
 
@@ -79,7 +84,7 @@ def face_rows(job: Job, result: PhotoResult) -> tuple[FaceRow, ...] | None:
 def _check_shapes(job: Job, found: Faces) -> None:
     count = len(found)
     shapes = found.boxes_xyxy.shape == (count, _BOX) and found.landmarks.shape == (count, *_LANDMARKS) and found.quality.shape == (count,)
-    if not shapes or len(found.vectors) != count:
+    if not shapes or len(found.vectors) != count or len(found.thumbnails) not in (0, count):
         raise PermanentError(f"the faces of {name_of(job)} do not belong together: their arrays differ in length")
 
 
@@ -88,12 +93,21 @@ def plan_faces(found: Sequence[FaceRow], stored: Sequence[StoredFaceRow], tombst
     buried = set(np.nonzero(_iou([row.bbox for row in found], tombstones) >= SAME_IOU)[0].tolist())
     alive = [row for i, row in enumerate(found) if i not in buried]
     pairs = _pairs(_iou([row.bbox for row in alive], [face.bbox for face in stored]))
-    updated = tuple(PlacedFace(stored[there].id, stored[there].face_index, alive[here]) for here, there in pairs)
+    updated = tuple(
+        PlacedFace(stored[there].id, stored[there].face_index, alive[here], _still_good(stored[there], alive[here])) for here, there in pairs
+    )
     fresh = [row for i, row in enumerate(alive) if i not in {here for here, _ in pairs}]
     first = max((face.face_index for face in stored), default=-1) + 1
     added = tuple(PlacedFace(uuid4(), first + i, row) for i, row in enumerate(fresh))
     unseen = [face for i, face in enumerate(stored) if i not in {there for _, there in pairs}]
     return FacePlan(updated, added, tuple(face.id for face in unseen if not face.kept))
+
+
+def _still_good(stored: StoredFaceRow, row: FaceRow) -> str | None:
+    """The stored thumbnail, unless a side of the box moved by more than a tenth of its length: then a new picture is due."""
+    old, new = np.array(stored.bbox), np.array(row.bbox)
+    shifts = np.abs(np.concatenate((new[:2] - old[:2], new[:2] + new[2:] - old[:2] - old[2:])))
+    return stored.thumbnail if (shifts <= MAX_SHIFT * np.tile(old[2:], 2)).all() else None
 
 
 def _pairs(overlap: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -10,12 +10,13 @@ from kizu_fast.domain import Job, PhotoResult
 from kizu_fast.errors import KizuError, PermanentError
 from kizu_fast.store import Settled
 from kizu_fast.store.checks import name_of
-from kizu_fast.store.people import replace_faces
+from kizu_fast.store.people import Keeping, replace_faces
 from kizu_fast.store.pool import Database
 from kizu_fast.store.queue import wanted
 from kizu_fast.store.rows import ResultRows, as_json, asset_record, rows_of
 from kizu_fast.store.spaces import Spaces
 from kizu_fast.store.sql import statement
+from kizu_fast.store.thumbnails import Thumbnails
 
 _Known = dict[UUID, asyncpg.Record]
 
@@ -23,15 +24,17 @@ _Known = dict[UUID, asyncpg.Record]
 class Results:
     """ResultStore over PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, thumbnails: Thumbnails | None = None) -> None:
+        """thumbnails None: faces are stored without."""
+        self._database, self._thumbnails = database, thumbnails
         self._spaces = Spaces(database)
         self._space_ids: dict[tuple[str, int], int] = {}
 
     async def settle(self, batch: Sequence[tuple[Job, PhotoResult]]) -> Settled:
         """One transaction for the group; rows that a check or the database refuses fail alone.
 
-        Raises DatabaseUnavailable: then nothing is written, or everything is and the next settle finds the leases gone.
+        Raises DatabaseUnavailable, also when thumbnails cannot be written: then nothing is written, or everything is and the next settle finds the
+        leases gone.
         """
         rows, refused = [], Settled()
         for job, result in batch:
@@ -40,7 +43,10 @@ class Results:
             except PermanentError as error:
                 refused = merged(refused, Settled(failed={job.id: error}))
         await self._learn_spaces(rows)
-        return merged(refused, await self._settle(rows))
+        settled = await self._settle(rows)
+        if self._thumbnails is not None:
+            await self._thumbnails.tidy_after([(row.job.asset.user_id, row.job.asset.id) for row in rows if row.faces is not None])
+        return merged(refused, settled)
 
     async def _learn_spaces(self, rows: Sequence[ResultRows]) -> None:
         images = {(row.embedding.space, len(row.embedding.vector)) for row in rows if row.embedding is not None}
@@ -74,7 +80,9 @@ class Results:
         await _update_files(connection, mine)
         await self._replace_embeddings(connection, mine)
         await _replace_objects(connection, mine)
-        await replace_faces(connection, mine, self._space_ids)
+        renewed = {asset for asset, found in known.items() if found["changed"]}
+        portraits = None if self._thumbnails is None else self._thumbnails.portraits
+        await replace_faces(connection, mine, Keeping(self._space_ids, portraits, renewed))
         await _replace_texts(connection, mine)
         await _replace_captions(connection, mine)
         await _put_outcomes(connection, mine)

@@ -11,7 +11,7 @@ import structlog
 from kizu_fast.budget import ByteBudget
 from kizu_fast.domain import Job, Operation
 from kizu_fast.engine import Engine, open_engine
-from kizu_fast.errors import DatabaseUnavailable
+from kizu_fast.errors import ConfigError, DatabaseUnavailable
 from kizu_fast.settings import Settings
 from kizu_fast.store.library import Library, open_library
 from kizu_fast.store.listen import Wakeup
@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 BYTES_IN_FLIGHT = 384_000_000  # files and decoded pixels of all photos at once; a larger one passes alone
 _LOOK_S = 1.0
+_SWEEP_S = 10.0  # what the sweep of thumbnails may still take when the work is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,12 @@ async def _work(request: WorkerRequest, library: Library, engine: Engine, keeper
                 tasks.create_task(service)
                 for service in (_look(view, library, request.operations), *(keeper.run() for keeper in keepers), wakeup.run())
             ]
+            sweeping = tasks.create_task(_sweep_thumbnails(library))
             try:
                 await worker.run(stop)
+                await asyncio.wait([sweeping], timeout=_SWEEP_S)
             finally:
+                sweeping.cancel()
                 for service in services:
                     service.cancel()
     with suppress(DatabaseUnavailable):
@@ -128,6 +132,18 @@ async def _look(view: ProgressView, library: Library, operations: tuple[str, ...
             left = await library.queue.unfinished(operations)
         view.update(left)
         await asyncio.sleep(_LOOK_S)
+
+
+async def _sweep_thumbnails(library: Library) -> None:
+    """Once, beside the work: files of faces that are gone, since a process died at the wrong moment or another machine forgot their photo."""
+    with suppress(DatabaseUnavailable):
+        try:
+            gone = await library.thumbnails.sweep()
+        except ConfigError as error:
+            log.warning("thumbnails of faces that are gone are still there", reason=str(error))
+        else:
+            if gone:
+                log.info("thumbnails of faces that are gone deleted", files=gone)
 
 
 def _say_failure(view: ProgressView) -> OnSettled:

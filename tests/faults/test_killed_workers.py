@@ -54,6 +54,8 @@ def test_a_worker_frozen_past_its_lease_writes_nothing_late(rig: Rig, library: P
     frozen = rig.worker("--drain", **SHORT)
     rig.stopped_with_jobs(frozen)
     live = rig.worker("--drain", **SHORT)
+    until(lambda: rig.held(live), "the live worker is at work")  # until then nobody looks after leases
+    until(lambda: not rig.held(frozen), "the frozen worker's jobs go back", 30)
     until(lambda: rig.no_lease_is_forgotten() or not live.alive, "the live worker has done everything")
     assert live.ended() == 0
     ended = rig.rows("select id, completed_at from processing_queue order by id")

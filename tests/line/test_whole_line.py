@@ -243,6 +243,35 @@ def test_faces_come_when_they_are_asked_for(line: Line) -> None:
     assert all(len(face["landmarks"]) == 5 and abs(np.linalg.norm(face["vector"]) - 1) < 1e-2 for face in seen)
 
 
+def thumbnails(line: Line) -> list[Path]:
+    return sorted((Path(line.env["KIZU_DATA_DIR"]) / "thumbnails").rglob("*.webp"))
+
+
+def test_thumbnails_of_faces_go_with_their_photo_and_with_the_database(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "faces")
+    line.drain()
+    found = {name: len(line.json("show", line.library / name)["faces"]) for name in ("0.jpg", "1.jpg", "2.jpg")}
+    assert sum(found.values()) > 0
+    assert len(thumbnails(line)) == 2 * sum(found.values())
+    assert all(path.stat().st_mode & 0o077 == 0 for path in thumbnails(line))
+    shown = line.run("show", line.library / max(found, key=lambda name: found[name])).stdout
+    assert sum(row.startswith("face ") for row in shown.splitlines()) == max(found.values())
+    line.json("forget", line.library / "0.jpg")
+    assert len(thumbnails(line)) == 2 * (found["1.jpg"] + found["2.jpg"])
+    line.run("db", "reset", "--yes")
+    assert not (Path(line.env["KIZU_DATA_DIR"]) / "thumbnails").exists()
+
+
+def test_a_worker_deletes_thumbnails_whose_face_is_gone(line: Line) -> None:
+    line.json("ingest", line.library, "--operations", "faces")
+    line.drain()
+    kept = thumbnails(line)
+    stray = kept[0].with_name(f"{'0' * 32}-112.webp")
+    stray.write_bytes(b"of a face that is gone")
+    line.drain()
+    assert thumbnails(line) == kept
+
+
 def test_an_operation_that_is_not_built_fails_by_name_and_keeps_the_others(line: Line) -> None:
     line.json("ingest", line.library, "--operations", "embedding,describe")
     line.drain()

@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +44,29 @@ def test_half_an_overlap_is_the_same_face_and_less_is_not() -> None:
     stored = [StoredFaceRow(uuid4(), 0, (0.0, 0.0, 0.2, 0.2))]
     assert plan_faces([row((0.0, 0.0, 0.2, 0.11))], stored, []).updated
     assert not plan_faces([row((0.0, 0.0, 0.2, 0.09))], stored, []).updated
+
+
+BOX = (0.2, 0.2, 0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [BOX, (0.2099, 0.2, 0.1, 0.2), (0.2, 0.2199, 0.1, 0.2), (0.2, 0.2, 0.1099, 0.2), (0.191, 0.181, 0.1099, 0.2199)],
+)
+def test_a_box_that_moved_by_at_most_a_tenth_keeps_its_thumbnail(seen: tuple[float, ...]) -> None:
+    (face,) = plan_faces([row(seen)], [StoredFaceRow(uuid4(), 0, BOX, thumbnail="old")], []).updated
+    assert face.thumbnail == "old"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [(0.2101, 0.2, 0.1, 0.2), (0.2, 0.1799, 0.1, 0.2), (0.2, 0.2, 0.1101, 0.2), (0.2, 0.2, 0.1, 0.2201)],
+)
+def test_a_side_that_moved_by_more_than_a_tenth_asks_for_a_new_one(seen: tuple[float, ...]) -> None:
+    (face,) = plan_faces([row(seen)], [StoredFaceRow(uuid4(), 0, BOX, thumbnail="old")], []).updated
+    assert face.thumbnail is None
+
+
+def test_a_new_face_has_no_stored_thumbnail() -> None:
+    (face,) = plan_faces([row(BOX)], [], []).added
+    assert face.thumbnail is None

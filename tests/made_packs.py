@@ -1,0 +1,129 @@
+"""Packs of InsightFace's make with random weights: the same operators, layouts and file names, a thousandth of the size.
+
+None of the larger packs can be had without a network, and none may be shipped.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+OPSET = 11  # of the published files
+INTERLEAVED, IMAGE_MAJOR = (2, 3, 0, 1), (0, 2, 3, 1)
+ANCHORS, WIDTHS = 2, (("score", 1), ("box", 4), ("point", 10))
+
+
+class Made:
+    """A graph under construction: values get numbers for names, as in the published files."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+
+    def node(self, kind: str, *inputs: str, **attributes: object) -> str:
+        name = str(400 + len(self.nodes))
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"{kind}_{len(self.nodes)}", **attributes))
+        return name
+
+    def weight(self, value: np.ndarray) -> str:
+        name = f"weight{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(value, name))
+        return name
+
+    def normal(self, *shape: int, scale: float = 1.0, middle: float = 0.0) -> str:
+        return self.weight((middle + scale * self.random.standard_normal(shape)).astype(np.float32))
+
+    def conv(self, value: str, into: int, out: int, *, stride: int = 1, size: int = 3) -> str:
+        weights = self.normal(out, into, size, size, scale=(2 / (into * size * size)) ** 0.5)
+        pads = [size // 2] * 4
+        return self.node("Conv", value, weights, self.normal(out, scale=0.1), kernel_shape=[size, size], strides=[stride, stride], pads=pads)
+
+    def batch_norm(self, value: str, channels: int) -> str:
+        scale, variance = (self.weight(self.random.uniform(0.5, 1.5, channels).astype(np.float32)) for _ in range(2))
+        return self.node(
+            "BatchNormalization", value, scale, self.normal(channels, scale=0.1), self.normal(channels, scale=0.1), variance, epsilon=1e-5
+        )
+
+    def file(self, path: Path, shape: Sequence[object], outputs: Sequence[str]) -> Path:
+        entry = helper.make_tensor_value_info("input.1", onnx.TensorProto.FLOAT, list(shape))
+        ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs]
+        graph = helper.make_graph(self.nodes, "made", [entry], ends, initializer=self.weights)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=6), str(path))
+        return path
+
+
+def detector(
+    path: Path, *, perm: Sequence[int] = INTERLEAVED, side: object = "?", outputs: int = 9, shared_head: bool = False, mixed_inside: bool = False
+) -> Path:
+    """SCRFD: three levels joined from coarse to fine, each with heads for scores, boxes and points."""
+    made = Made(3)
+    value, channels, levels = "input.1", 3, []
+    for out in (8, 12, 16, 16, 16):
+        value, channels = made.node("Relu", made.conv(value, channels, out, stride=2)), out
+        levels.append(value)
+    if mixed_inside:  # there and back: the numbers stay, but the batch passes through another axis
+        levels[-1] = made.node("Transpose", made.node("Transpose", levels[-1], perm=[1, 0, 2, 3]), perm=[1, 0, 2, 3])
+    coarse, fine = levels[4], levels[2:4][::-1]
+    pyramid = [coarse]
+    for level in fine:
+        scales = made.weight(np.array([1, 1, 2, 2], np.float32))
+        larger = made.node("Resize", pyramid[-1], made.weight(np.zeros(0, np.float32)), scales, mode="nearest", nearest_mode="floor")
+        pyramid.append(made.node("Add", level, larger))
+    heads: dict[str, list[str]] = {kind: [] for kind, _ in WIDTHS}
+    for level in pyramid[::-1]:
+        for kind, width in WIDTHS:
+            turned = made.node("Transpose", made.conv(level, 16, ANCHORS * width), perm=list(perm))
+            flat = made.node("Reshape", turned, made.weight(np.array([-1, width], np.int64)))
+            heads[kind].append(made.node("Sigmoid", flat) if kind == "score" else flat)
+    ends = [name for kind, _ in WIDTHS for name in heads[kind]]
+    if shared_head:
+        ends[4] = made.node("Identity", ends[3])
+    return made.file(path, (1, 3, side, side), ends[:outputs])
+
+
+def embedder(path: Path, *, dim: int = 512, side: int = 112, batch: object = "None", normalises: bool = False) -> Path:
+    """IR-ResNet: a residual block with PReLU, then batch norm, a matrix and batch norm again, not normalised to length 1."""
+    made = Made(5)
+    value = "input.1"
+    if normalises:
+        value = made.node("Sub", value, made.weight(np.array(127.5, np.float32)))
+        value = made.node("Mul", value, made.weight(np.array(1 / 127.5, np.float32)))
+    for into, out in ((3, 8), (8, 16), (16, 16), (16, 16)):
+        slope = made.weight(np.full((out, 1, 1), 0.25, np.float32))
+        value = made.node("PRelu", made.batch_norm(made.conv(value, into, out, stride=2), out), slope)
+        value = made.node("Add", value, made.conv(made.batch_norm(value, out), out, out))
+    flat = made.node("Flatten", made.batch_norm(value, 16), axis=1)
+    cells = 16 * (side // 16) ** 2
+    vector = made.node("Gemm", flat, made.normal(dim, cells, scale=cells**-0.5), made.normal(dim, scale=0.1), transB=1)
+    return made.file(path, (batch, 3, side, side), [made.batch_norm(vector, dim)])
+
+
+def landmarks(path: Path, side: int) -> Path:
+    """The further models of a pack: one input of another size, one output."""
+    made = Made(7)
+    value = made.node("GlobalAveragePool", made.conv("input.1", 3, 8, stride=4))
+    return made.file(path, ("None", 3, side, side), [made.node("Flatten", value, axis=1)])
+
+
+def pack(folder: Path, *, detects: str = "det_10g", embeds: str | None = "w600k_r50") -> Path:
+    """The five files of a full pack."""
+    detector(folder / f"{detects}.onnx")
+    if embeds:
+        embedder(folder / f"{embeds}.onnx")
+    for name, side in (("1k3d68", 192), ("2d106det", 192), ("genderage", 96)):
+        landmarks(folder / f"{name}.onnx", side)
+    return folder
+
+
+def zipped(folder: Path, archive: Path, *, inside: str = "") -> Path:
+    """The pack as it is published; inside: the folder that the archive puts it in."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive, "w") as stored:
+        for path in sorted(folder.glob("*.onnx")):
+            stored.write(path, f"{inside}{path.name}")
+    return archive
