@@ -1,0 +1,87 @@
+"""PP-OCR: lines of a photo found, turned upright, read. One row per look and two per line, batched across photos."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kizu_fast.domain import Photo, Texts
+from kizu_fast.models import ppocr, text
+from kizu_fast.models.ppocr import Crop, Frame
+from kizu_fast.registry import Prepared, Runs
+from kizu_fast.specs import PPOCR_LOOK, ModelSpec, Tensors
+
+
+class Look(NamedTuple):
+    """A photo in one of the detector's buckets."""
+
+    photo: Photo
+    frame: Frame
+
+
+class LineDetector:
+    """A photo in a bucket to the quads of its lines (N, 4, 2), in pixels of the upright original."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+    def prepare(self, subject: Look) -> Prepared[NDArray[np.float32]]:
+        """The photo at the top left of its bucket, uint8 (*bucket, 3)."""
+        photo, frame = subject
+        pixels = ppocr.framed(photo, frame)
+        return Prepared({self.spec.inputs[0].name: pixels}, lambda outputs: ppocr.quads(outputs, frame, photo), frame.bucket)
+
+
+class LineClassifier:
+    """A crop to the same crop, turned round if it stands on its head."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+    def prepare(self, subject: Crop) -> Prepared[Crop]:
+        """The crop in the classifier's one shape, uint8 (48, 192, 3)."""
+        pixels = ppocr.fitted(subject, self.spec.inputs[0].shape[1])
+        name = self.spec.outputs[0].name
+        return Prepared({self.spec.inputs[0].name: pixels}, lambda outputs: ppocr.upright(subject, np.asarray(outputs[name], np.float32)))
+
+
+class LineRecogniser:
+    """A crop to its text and the mean score of its letters."""
+
+    def __init__(self, spec: ModelSpec, characters: Sequence[str]) -> None:
+        self.spec, self._characters = spec, characters
+        self._widths = [width for _, width in spec.buckets]
+
+    def prepare(self, subject: Crop) -> Prepared[tuple[str, float]]:
+        """The crop in the narrowest bucket that holds it, uint8 (48, width, 3)."""
+        width = text.width_for(ppocr.line_width(subject), self._widths)
+        pixels = ppocr.fitted(subject, width)
+        return Prepared({self.spec.inputs[0].name: pixels}, self._finish, (ppocr.LINE_HEIGHT, width))
+
+    def _finish(self, outputs: Tensors) -> tuple[str, float]:
+        return ppocr.line(outputs, self._characters)
+
+
+class PpOcr:
+    """A set of detector, classifier and recogniser. Results are filed under the set's name."""
+
+    def __init__(self, name: str, specs: Sequence[ModelSpec], characters: Sequence[str], *, longest: int) -> None:
+        """specs: detector, classifier, recogniser. longest: pixels that no side is looked at above."""
+        detector, classifier, recogniser = specs
+        self.name, self._longest = name, longest
+        self.detector, self.classifier = LineDetector(detector), LineClassifier(classifier)
+        self.recogniser = LineRecogniser(recogniser, characters)
+        self.parts: Sequence[LineDetector | LineClassifier | LineRecogniser] = (self.detector, self.classifier, self.recogniser)
+
+    async def analyse(self, photo: Photo, runs: Runs) -> Texts:
+        """All lines of one photo in reading order. Raises PermanentError."""
+        found = await self._find(photo, runs)
+        if not len(found):
+            return Texts(())
+        crops = await runs.work(ppocr.cut, photo, found)
+        crops = await asyncio.gather(*(runs.run(self.classifier, crop) for crop in crops))
+        crops.sort(key=ppocr.line_width)  # lines of one width meet in one batch
+        read = await asyncio.gather(*(runs.run(self.recogniser, crop) for crop in crops))
+        return Texts(await runs.work(ppocr.texts, crops, read, self.name))
