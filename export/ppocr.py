@@ -101,8 +101,8 @@ def _theirs(original: graph.Session, row: NDArray[np.uint8]) -> NDArray[np.float
 
 def _runs(session: graph.Session, spec: ModelSpec, rows: Sequence[NDArray[np.uint8]]) -> tuple[Arrays, list[Arrays], float]:
     """The rows as one batch, each alone, and the largest difference between the two."""
-    together = session.run(spec.stack([{"pixels": row} for row in rows]))
-    alone = [session.run(spec.stack([{"pixels": row}])) for row in rows]
+    together: Arrays = session.run(spec.stack([{"pixels": row} for row in rows]))
+    alone: list[Arrays] = [session.run(spec.stack([{"pixels": row}])) for row in rows]
     apart = max(float(np.abs(one[name][0].astype(np.float64) - together[name][i]).max()) for i, one in enumerate(alone) for name in one)
     return together, alone, apart
 
@@ -111,7 +111,7 @@ def detector_figures(original: graph.Session, session: graph.Session, spec: Mode
     """Rendered words in two buckets, as a batch of three and alone, against single runs of the unmodified file."""
     worst, batch = 0.0, 0.0
     for bucket in PARITY_BUCKETS:
-        rows = [ppocr.framed(photo, ppocr.frame_for(photo.height, photo.width, bucket, longest=max(bucket), enlarge=2)) for photo in pages(3)]
+        rows = [ppocr.framed(photo, ppocr.frame_for(photo.height, photo.width, [bucket], longest=max(bucket))) for photo in pages(3)]
         together, _, apart = _runs(session, spec, rows)
         wanted = np.stack([_theirs(original, row)[0] for row in rows]) * 255
         worst, batch = max(worst, float(np.abs(together["text"] - wanted).max())), max(batch, apart)
@@ -133,7 +133,9 @@ def recogniser_figures(original: graph.Session, session: graph.Session, spec: Mo
         rows = lines(width)[:3]
         together, alone, _ = _runs(session, spec, rows)
         theirs = np.stack([_theirs(original, row) for row in rows])
-        wrong += int((together["ids"] != theirs.argmax(axis=2)).sum()) + sum(int((one["ids"][0] != together["ids"][i]).sum()) for i, one in enumerate(alone))
+        wrong += int((together["ids"] != theirs.argmax(axis=2)).sum()) + sum(
+            int((one["ids"][0] != together["ids"][i]).sum()) for i, one in enumerate(alone)
+        )
         worst = max(worst, float(np.abs(together["scores"] - theirs.max(axis=2)).max()))
         batch = max(batch, *(float(np.abs(one["scores"][0] - together["scores"][i]).max()) for i, one in enumerate(alone)))
     pictures = 3 * len(PARITY_WIDTHS)

@@ -28,7 +28,7 @@ _FRONT = """front (uint8[b, h, w, 3] pixels) => (float[b, 3, h, w] normalised) {
   one = Constant <value = float {1.0}> ()
   scaled = Mul (values, factor)
   normalised = Sub (scaled, one)
-}""" % repr(1 / 127.5)
+}"""
 
 _TAILS = {
     Family.PPOCR_DETECTOR: """tail (float[b, 1, h, w] raw) => (uint8[b, h, w] text) {
@@ -61,7 +61,7 @@ def whole(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     for node in named.graph.node:
         node.input[:] = [new.get(name, name) for name in node.input]
         node.output[:] = [new.get(name, name) for name in node.output]
-    nodes = [*parser.parse_graph(_FRONT).node, *named.graph.node, *parser.parse_graph(_TAILS[spec.family]).node]
+    nodes = [*parser.parse_graph(_FRONT % repr(1 / 127.5)).node, *named.graph.node, *parser.parse_graph(_TAILS[spec.family]).node]
     ends = [[_value(tensor.name, tensor.dtype, tensor.shape) for tensor in tensors] for tensors in (spec.inputs, spec.outputs)]
     assembled = helper.make_graph(nodes, spec.name, *ends, initializer=list(named.graph.initializer))
     return helper.make_model(assembled, opset_imports=[helper.make_opsetid("", graph.OPSET)], ir_version=min(8, graph.MAX_IR_VERSION))

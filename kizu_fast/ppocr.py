@@ -11,7 +11,9 @@ from kizu_fast.domain import Photo, Texts
 from kizu_fast.models import ppocr, text
 from kizu_fast.models.ppocr import Crop, Frame
 from kizu_fast.registry import Prepared, Runs
-from kizu_fast.specs import PPOCR_LOOK, ModelSpec, Tensors
+from kizu_fast.specs import PPOCR_FAR, PPOCR_NEAR, ModelSpec, Tensors
+
+MIN_GAIN = 1.2  # a second look has to show at least so many times more
 
 
 class Look(NamedTuple):
@@ -22,29 +24,33 @@ class Look(NamedTuple):
 
 
 class LineDetector:
-    """A photo in a bucket to the quads of its lines (N, 4, 2), in pixels of the upright original."""
+    """A photo in a bucket to its map of text."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
 
-    def prepare(self, subject: Look) -> Prepared[NDArray[np.float32]]:
+    def prepare(self, subject: Look) -> Prepared[NDArray[np.uint8]]:
         """The photo at the top left of its bucket, uint8 (*bucket, 3)."""
-        photo, frame = subject
-        pixels = ppocr.framed(photo, frame)
-        return Prepared({self.spec.inputs[0].name: pixels}, lambda outputs: ppocr.quads(outputs, frame, photo), frame.bucket)
+        pixels = ppocr.framed(subject.photo, subject.frame)
+        return Prepared({self.spec.inputs[0].name: pixels}, self._finish, subject.frame.bucket)
+
+    def _finish(self, outputs: Tensors) -> NDArray[np.uint8]:
+        return np.array(outputs[self.spec.outputs[0].name], np.uint8)  # a copy: the batch it lies in is let go
 
 
 class LineClassifier:
-    """A crop to the same crop, turned round if it stands on its head."""
+    """A crop to the probability that it stands on its head."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
 
-    def prepare(self, subject: Crop) -> Prepared[Crop]:
+    def prepare(self, subject: Crop) -> Prepared[float]:
         """The crop in the classifier's one shape, uint8 (48, 192, 3)."""
         pixels = ppocr.fitted(subject, self.spec.inputs[0].shape[1])
-        name = self.spec.outputs[0].name
-        return Prepared({self.spec.inputs[0].name: pixels}, lambda outputs: ppocr.upright(subject, np.asarray(outputs[name], np.float32)))
+        return Prepared({self.spec.inputs[0].name: pixels}, self._finish)
+
+    def _finish(self, outputs: Tensors) -> float:
+        return float(outputs[self.spec.outputs[0].name][1])
 
 
 class LineRecogniser:
@@ -77,11 +83,24 @@ class PpOcr:
 
     async def analyse(self, photo: Photo, runs: Runs) -> Texts:
         """All lines of one photo in reading order. Raises PermanentError."""
-        found = await self._find(photo, runs)
-        if not len(found):
+        crops = await self._find(photo, runs)
+        if not crops:
             return Texts(())
-        crops = await runs.work(ppocr.cut, photo, found)
-        crops = await asyncio.gather(*(runs.run(self.classifier, crop) for crop in crops))
-        crops.sort(key=ppocr.line_width)  # lines of one width meet in one batch
+        turned = await asyncio.gather(*(runs.run(self.classifier, crop) for crop in crops))
+        crops = sorted(ppocr.upright(crops, turned), key=ppocr.line_width)  # lines of one width meet in one batch
         read = await asyncio.gather(*(runs.run(self.recogniser, crop) for crop in crops))
         return Texts(await runs.work(ppocr.texts, crops, read, self.name))
+
+    async def _find(self, photo: Photo, runs: Runs) -> list[Crop]:
+        """Lines cut out of the photo. It is looked at small; where that shows text and the photo has more to show, again larger."""
+        near, far = (ppocr.frame_for(photo.height, photo.width, buckets, longest=self._longest) for buckets in (PPOCR_NEAR, PPOCR_FAR))
+        found = await self._look(photo, near, runs)
+        if len(found) and near.inner_width * MIN_GAIN <= min(far.inner_width, photo.pixels.shape[1]):
+            found = await self._look(photo, far, runs)
+        crops: list[Crop] = await runs.work(ppocr.cut, photo, found) if len(found) else []
+        return crops
+
+    async def _look(self, photo: Photo, frame: Frame, runs: Runs) -> NDArray[np.float32]:
+        level = await runs.run(self.detector, Look(photo, frame))
+        quads: NDArray[np.float32] = await runs.work(ppocr.quads, level, frame, photo)
+        return quads

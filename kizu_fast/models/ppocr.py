@@ -27,9 +27,8 @@ MAX_REGIONS = 1000
 MIN_REGION_PX = 3  # map pixels, shorter side before it grows
 MIN_GROWN_PX = 5  # and after
 MIN_CROP_PX = 3  # of the decoded picture: a line this low or narrow shows nothing
+MAX_ENLARGED = 2.5  # small pictures are enlarged up to this: letters of 15 pixels are found as well as larger ones
 STANDING = 1.5  # height to width of a crop that is taken for a line running up or down
-LONGEST_PX = 2000  # the original library looks at no longer side, and at no shorter side below SHORTEST_PX
-SHORTEST_PX = 736
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +46,17 @@ class Crop:
 
     pixels: NDArray[np.uint8]  # (h, w, 3) RGB
     quad: NDArray[np.float32]  # (4, 2) pixels of the upright original, clockwise from what is the crop's top left
+    stands: bool = False  # it runs up or down in the photo, and was turned to lie
+
+    def turned_round(self) -> "Crop":
+        """The crop on its head."""
+        return Crop(self.pixels[::-1, ::-1], text.turned(self.quad, 2), self.stands)
 
 
-def frame_for(height: int, width: int, bucket: tuple[int, int], *, longest: int, enlarge: float) -> Frame:
-    """The largest frame of an original in a bucket, no longer side above longest pixels, enlarged at most so many times."""
-    gain = min(bucket[0] / height, bucket[1] / width, longest / max(height, width), enlarge)
+def frame_for(height: int, width: int, buckets: Sequence[tuple[int, int]], *, longest: int) -> Frame:
+    """An original in the bucket that shows it largest, the smaller of equals; no side above longest pixels."""
+    bucket = max(buckets, key=lambda bucket: (min(bucket[0] / height, bucket[1] / width, MAX_ENLARGED), -bucket[0] * bucket[1]))
+    gain = min(bucket[0] / height, bucket[1] / width, longest / max(height, width), MAX_ENLARGED)
     return Frame(bucket, max(round(height * gain), 1), max(round(width * gain), 1))
 
 
@@ -65,12 +70,12 @@ def framed(photo: Photo, frame: Frame) -> NDArray[np.uint8]:
     return picture
 
 
-def quads(outputs: Mapping[str, NDArray[np.generic]], frame: Frame, photo: Photo) -> NDArray[np.float32]:
-    """One row of the detector (text: uint8 (H, W), 255 = certainly text) to (N, 4, 2) clockwise corners in pixels of the upright original."""
-    level = np.asarray(outputs["text"], np.uint8)[: frame.inner_height, : frame.inner_width]
+def quads(level: NDArray[np.uint8], frame: Frame, photo: Photo) -> NDArray[np.float32]:
+    """The detector's map (H, W), 255 = certainly text, to (N, 4, 2) clockwise corners in pixels of the upright original."""
+    level = level[: frame.inner_height, : frame.inner_width]
     mask = cv2.dilate((level >= TEXT_LEVEL).astype(np.uint8), np.ones((2, 2), np.uint8))
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    found = [quad for contour in contours[:MAX_REGIONS] if (quad := _quad(level, contour)) is not None]
+    found = [quad for contour in contours[:MAX_REGIONS] if (quad := _quad(level, np.asarray(contour, np.int32))) is not None]
     scale = np.array([photo.width / frame.inner_width, photo.height / frame.inner_height])
     limit = np.array([photo.width, photo.height])
     placed = [text.clockwise(np.clip(quad * scale, 0, limit)) for quad in found]
@@ -82,7 +87,7 @@ def _quad(level: NDArray[np.uint8], contour: NDArray[np.int32]) -> NDArray[np.fl
     middle, sides, angle = cv2.minAreaRect(contour)
     if min(sides) < MIN_REGION_PX:
         return None
-    if _score(level, cv2.boxPoints((middle, sides, angle))) < MIN_BOX_SCORE:
+    if _score(level, np.asarray(cv2.boxPoints((middle, sides, angle)), np.float32)) < MIN_BOX_SCORE:
         return None
     growth = 2 * UNCLIP_RATIO * sides[0] * sides[1] / (2 * (sides[0] + sides[1]))
     grown = (sides[0] + growth, sides[1] + growth)
@@ -110,20 +115,31 @@ def cut(photo: Photo, found: NDArray[np.float32]) -> list[Crop]:
             continue
         pixels = text.cut(photo.pixels, onto_decoded)
         stands = pixels.shape[0] / pixels.shape[1] >= STANDING
-        crops.append(Crop(np.rot90(pixels), text.turned(quad, 1)) if stands else Crop(pixels, quad))
+        crops.append(Crop(np.rot90(pixels), text.turned(quad, 1), stands=True) if stands else Crop(pixels, quad))
     return crops
 
 
-def upright(crop: Crop, probabilities: NDArray[np.floating]) -> Crop:
-    """The crop, turned round when the classifier (2,) is sure that it stands on its head."""
-    if probabilities[1] > MIN_TURN_SCORE:
-        return Crop(crop.pixels[::-1, ::-1], text.turned(crop.quad, 2))
-    return crop
+def upright(crops: Sequence[Crop], turned: Sequence[float]) -> list[Crop]:
+    """The crops, those turned round that stand on their heads, each with the classifier's probability for that.
+
+    A line is left as its fellows lie unless the classifier is sure of the contrary: the original library judges each line alone, and leaves the
+    doubtful ones of a page that lies on its head. Fellows are the lines that run in the same direction.
+    """
+    standing = np.array([crop.stands for crop in crops], bool)
+    doubt = np.asarray(turned, np.float64)
+    heads_down = np.zeros(len(crops), bool)
+    for group in (standing, ~standing):
+        if group.any():
+            mostly = doubt[group].mean() > 0.5  # noqa: PLR2004  # the half
+            heads_down[group] = doubt[group] > (1 - MIN_TURN_SCORE if mostly else MIN_TURN_SCORE)
+    return [crop.turned_round() if down else crop for crop, down in zip(crops, heads_down, strict=True)]
 
 
 def line_width(crop: Crop) -> int:
     """Pixels that the crop is wide when it is LINE_HEIGHT high."""
-    return max(math.ceil(LINE_HEIGHT * crop.pixels.shape[1] / crop.pixels.shape[0]), 1)
+    height, width = crop.pixels.shape[:2]
+    wide: int = math.ceil(LINE_HEIGHT * width / height)
+    return max(wide, 1)
 
 
 def fitted(crop: Crop, width: int) -> NDArray[np.uint8]:
