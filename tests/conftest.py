@@ -89,3 +89,22 @@ def face_models(face_weights: Path | None) -> Path:
     done = export(repository, "face", str(face_weights), FACE_MODEL_NAME="buffalo_s")
     assert done.returncode == 0, done.stderr
     return repository
+
+
+@pytest.fixture(scope="session")
+def ppocr_weights() -> Path:
+    """A folder with the newest files of PP-OCR: those that the package rapidocr brings into the export environment."""
+    found = sorted(EXPORT.parents[1].glob("lib/python*/site-packages/rapidocr/models"))
+    if not found:
+        pytest.skip("no export environment; run: make setup")
+    return found[0]
+
+
+@pytest.fixture(scope="session")
+def ppocr_models(ppocr_weights: Path) -> Path:
+    """A model repository with the newest set of PP-OCR. A quarter of a minute on the first run."""
+    repository = MODELS.with_name(f"{MODELS.name}-ppocr")
+    repository.mkdir(parents=True, exist_ok=True)
+    done = export(repository, "ppocr", str(ppocr_weights))
+    assert done.returncode == 0, done.stderr
+    return repository

@@ -27,6 +27,7 @@ MAX_REGIONS = 1000
 MIN_REGION_PX = 3  # map pixels, shorter side before it grows
 MIN_GROWN_PX = 5  # and after
 MIN_CROP_PX = 3  # of the decoded picture: a line this low or narrow shows nothing
+SMALL_PRINT_PX = 11  # of the bucket: where half the lines are lower than that, some may have run together or been missed
 MAX_ENLARGED = 2.5  # small pictures are enlarged up to this: letters of 15 pixels are found as well as larger ones
 STANDING = 1.5  # height to width of a crop that is taken for a line running up or down
 
@@ -80,6 +81,14 @@ def quads(level: NDArray[np.uint8], frame: Frame, photo: Photo) -> NDArray[np.fl
     limit = np.array([photo.width, photo.height])
     placed = [text.clockwise(np.clip(quad * scale, 0, limit)) for quad in found]
     return np.array(placed, np.float32).reshape(-1, 4, 2)
+
+
+def small_print(found: NDArray[np.float32], frame: Frame, photo: Photo) -> bool:
+    """Whether the lines of a look (N, 4, 2), in pixels of the upright original, are mostly so low that a larger look would tell more."""
+    if not len(found):
+        return False
+    heights = [min(text.quad_size(quad)) for quad in found]
+    return float(np.median(heights)) * frame.inner_width / photo.width < SMALL_PRINT_PX
 
 
 def _quad(level: NDArray[np.uint8], contour: NDArray[np.int32]) -> NDArray[np.float32] | None:

@@ -139,6 +139,17 @@ class TestQuads:
         assert len(self.found(level)) == 2
 
 
+class TestSmallPrint:
+    def lines(self, *heights: int) -> np.ndarray:
+        return np.array([[[0, 0], [300, 0], [300, height], [0, height]] for height in heights], np.float32)
+
+    @pytest.mark.parametrize(("heights", "small"), [((40, 43, 90), True), ((40, 60, 90), False), ((90,), False), ((), False)])
+    def test_half_of_the_lines_decide(self, heights: tuple[int, ...], small: bool) -> None:
+        """At 960 of 4000 pixels: 44 of the original are SMALL_PRINT_PX of the bucket."""
+        photo = Photo(np.zeros((750, 1000, 3), np.uint8), 4000, 3000)
+        assert ppocr.small_print(self.lines(*heights).reshape(-1, 4, 2), Frame((736, 960), 720, 960), photo) == small
+
+
 class TestCut:
     def test_a_lying_line_is_cut_as_it_is(self) -> None:
         quad = np.array([[10, 10], [110, 10], [110, 30], [10, 30]], np.float32)
