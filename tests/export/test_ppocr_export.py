@@ -113,6 +113,6 @@ def test_errors_are_counted_as_levenshtein_does(wanted: str, got: str, errors: i
 
 
 def test_width_case_and_white_space_are_no_errors() -> None:
-    assert folded(["Ｇröße 4 ", "ﬁn"]) == "grösse4fin"
+    assert folded(["\uff27röße 4 ", "\ufb01n"]) == "grösse4fin"
     assert rate(3, 12) == 0.25
     assert rate(2, 0) == 2
