@@ -133,7 +133,7 @@ async def _family(config: EngineConfig, pictures: Sequence[tuple[Path, str, str]
 
 async def _look(engine: Engine, backend: Weighed, path: Path, language: str, wanted: str) -> Seen | None:
     """None for a picture that cannot be decoded."""
-    data = path.read_bytes()
+    data = await asyncio.to_thread(path.read_bytes)
     started, sent, answered = time.process_time(), backend.sent, backend.answered
     try:
         photo, _ = await engine.decode(data, (Operation.OCR,))

@@ -58,7 +58,7 @@ class LineRecogniser:
 
     def __init__(self, spec: ModelSpec, characters: Sequence[str]) -> None:
         self.spec, self._characters = spec, characters
-        self._widths = [width for _, width in spec.buckets]
+        self._widths = sorted(width for _, width in spec.buckets)
 
     def prepare(self, subject: Crop) -> Prepared[tuple[str, float]]:
         """The crop in the narrowest bucket that holds it, uint8 (48, width, 3)."""

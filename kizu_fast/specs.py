@@ -124,7 +124,7 @@ PPOCR_NEAR = ((736, 736), (736, 960), (960, 736), (544, 960), (960, 544))  # eve
 PPOCR_FAR = ((1024, 1024), (960, 1280), (1280, 960), (736, 1280), (1280, 736))  # and larger ones with text again in one of these
 PPOCR_LINE = 48  # height of a line in pixels
 PPOCR_TURN = 192  # width of what the classifier looks at
-PPOCR_WIDTHS = (160, 320, 480, 640, 960, 1280, 1920)  # of a line; a longer one is squeezed
+PPOCR_WIDTHS = (160, 240, 320, 480, 640, 800, 960, 1280, 1600, 1920, 2560)  # of a line; a longer one is squeezed
 
 
 RANDOM = "random"  # stands in a name where the pretrained tag would: such a model's results mean nothing
@@ -291,6 +291,5 @@ def ppocr_recogniser(name: str) -> ModelSpec:
         max_delay_us=5000,
         preprocessing="line1",
         postprocessing="ctc1",
-        buckets=tuple((PPOCR_LINE, width) for width in PPOCR_WIDTHS),
-        cpu_batch=4,
+        buckets=tuple((PPOCR_LINE, width) for width in reversed(PPOCR_WIDTHS)),  # the last one is what a backend proves itself with
     )

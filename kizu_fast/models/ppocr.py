@@ -131,16 +131,15 @@ def cut(photo: Photo, found: NDArray[np.float32]) -> list[Crop]:
 def upright(crops: Sequence[Crop], turned: Sequence[float]) -> list[Crop]:
     """The crops, those turned round that stand on their heads, each with the classifier's probability for that.
 
-    A line is left as its fellows lie unless the classifier is sure of the contrary: the original library judges each line alone, and leaves the
-    doubtful ones of a page that lies on its head. Fellows are the lines that run in the same direction.
+    A line is turned when the classifier is sure of it, and with its fellows when it is sure of most of them: the original library judges each line
+    alone, and leaves the doubtful ones of a page that lies on its head. Fellows are the lines that run in the same direction.
     """
     standing = np.array([crop.stands for crop in crops], bool)
-    doubt = np.asarray(turned, np.float64)
-    heads_down = np.zeros(len(crops), bool)
+    probability = np.asarray(turned, np.float64)
+    heads_down = probability > MIN_TURN_SCORE
     for group in (standing, ~standing):
-        if group.any():
-            mostly = doubt[group].mean() > 0.5  # noqa: PLR2004  # the half
-            heads_down[group] = doubt[group] > (1 - MIN_TURN_SCORE if mostly else MIN_TURN_SCORE)
+        sure, contrary = int(heads_down[group].sum()), int((probability[group] < 1 - MIN_TURN_SCORE).sum())
+        heads_down[group] |= sure >= max(2, 3 * contrary) and 2 * sure >= group.sum()
     return [crop.turned_round() if down else crop for crop, down in zip(crops, heads_down, strict=True)]
 
 

