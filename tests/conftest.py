@@ -94,10 +94,11 @@ def face_models(face_weights: Path | None) -> Path:
 @pytest.fixture(scope="session")
 def ppocr_weights() -> Path:
     """A folder with the newest files of PP-OCR: those that the package rapidocr brings into the export environment."""
-    found = sorted(EXPORT.parents[1].glob("lib/python*/site-packages/rapidocr/models"))
-    if not found:
+    if not EXPORT.exists():
         pytest.skip("no export environment; run: make setup")
-    return found[0]
+    where = "import importlib.util, pathlib; print(pathlib.Path(importlib.util.find_spec('rapidocr').origin).parent / 'models')"
+    done = subprocess.run([EXPORT, "-c", where], capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip())
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def test_a_part_that_is_exported_says_where_it_came_from_and_is_not_made_twice(j
     assert manifest["parity"]["probability_difference"] <= ppocr.MAX_PROBABILITY_DIFFERENCE
     assert ModelRepository(made.repository).spec(classifier.name) == specs.ppocr_classifier(classifier.name)
     run.export([classifier], made)
-    assert made.said[-1] == f"{classifier.name}: up to date (official weights)"
+    assert made.say.__self__[-1] == f"{classifier.name}: up to date (official weights)"
 
 
 def test_a_graph_that_computes_something_else_is_not_installed() -> None:
