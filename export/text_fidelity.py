@@ -1,9 +1,9 @@
 """How well the exported readers agree with the original libraries, on pictures with text: prints a table, exit 1 when a bound is missed.
 
-    python -m export.text_fidelity --weights DIR --images DIR [--repository DIR] [--json]
+    python -m export.text_fidelity --weights DIR --images DIR [--repository DIR] [--transcript FILE] [--json]
 
 --weights is what `python -m export` takes. --images is a folder with truth.json: {"ocr": [{"file", "lang", "text": [lines]}]}. The models are
-exported first if they are not, into --repository.
+exported first if they are not, into --repository. --transcript keeps what the original read, under "texts" of a JSON file.
 
 What is measured, by language and over all: the character error rate (compatibility form, case and white space folded) of ours and of the
 original's own pipeline with the same files, each with every default. ours - theirs <= 0.005 over all pictures.
@@ -125,6 +125,21 @@ def rapidocr(weights: Path) -> Read:
     return lambda path: list(original(str(path)).txts or ())
 
 
+def transcript(path: Path) -> Mapping[str, list[str]]:
+    """What an original read once, by file name. Raises ConfigError."""
+    try:
+        texts: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))["texts"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path} is no transcript: {error!r}") from error
+    return texts
+
+
+def keep(path: Path, texts: Mapping[str, list[str]]) -> None:
+    """Put texts into a transcript; what else stands in the file stays."""
+    document = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps({**document, "texts": texts}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def judge(pictures: Sequence[Picture], ours: Read, theirs: Read) -> Iterator[Judged]:
     """Every picture by both, one after the other."""
     for picture in pictures:
@@ -160,6 +175,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--weights", type=Path, metavar="DIR", required=True)
     parser.add_argument("--images", type=Path, metavar="DIR", required=True)
     parser.add_argument("--repository", type=Path, metavar="DIR")
+    parser.add_argument("--transcript", type=Path, metavar="FILE")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     try:
@@ -178,7 +194,16 @@ def _measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     failures = run.export(sources.ppocr.standard(settings), job).failures
     if failures:
         raise ConfigError("; ".join(failures.values()))
-    return figures(list(judge(truth(options.images), reader(*ppocr(repository)), rapidocr(options.weights))))
+    original, read = rapidocr(options.weights), dict[str, list[str]]()
+
+    def theirs(path: Path) -> list[str]:
+        read[path.name] = original(path)
+        return read[path.name]
+
+    judged = list(judge(truth(options.images), reader(*ppocr(repository)), theirs))
+    if options.transcript:
+        keep(options.transcript, read)
+    return figures(judged)
 
 
 def _say(line: str) -> None:

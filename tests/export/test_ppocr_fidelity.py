@@ -8,10 +8,13 @@ import pytest
 
 from export import text_fidelity
 from export.text_fidelity import Judged, Sessions
+from kizu_fast.errors import ConfigError
 from kizu_fast.models import ppocr
 from kizu_fast.ppocr import Look, PpOcr
 from kizu_fast.specs import PPOCR_NEAR, PPOCR_WIDTHS
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "rapidocr.json"
+READ_AGAIN = ("r-fr-02.png", "r-ja-05.png", "r-zh-02.png", "real-keras-oc-test_image.jpg", "real-easyocr-english.jpg")
 RENDERED_BOUND = 0.06  # of pictures that are rendered and not turned
 LANGUAGES = {"de", "en", "es", "fr", "ja", "zh"}
 
@@ -22,12 +25,29 @@ def ours(ppocr_models: Path) -> tuple[PpOcr, Sessions]:
 
 
 @pytest.fixture(scope="module")
-def judged(ours: tuple[PpOcr, Sessions], ppocr_weights: Path, shared: Path) -> list[Judged]:
-    """All pictures, read by both."""
-    pictures = text_fidelity.truth(shared / "images" / "ocr")
-    found = list(text_fidelity.judge(pictures, text_fidelity.reader(*ours), text_fidelity.rapidocr(ppocr_weights)))
+def judged(ours: tuple[PpOcr, Sessions], shared: Path) -> list[Judged]:
+    """All pictures, read by us now and by rapidocr once: it takes minutes for them."""
+    pictures, golden = text_fidelity.truth(shared / "images" / "ocr"), text_fidelity.transcript(GOLDEN)
+    found = list(text_fidelity.judge(pictures, text_fidelity.reader(*ours), lambda path: golden[path.name]))
     print("\n" + "\n".join(text_fidelity.lines("ppocr", text_fidelity.figures(found))))
     return found
+
+
+def test_the_original_library_still_reads_what_it_read(ppocr_weights: Path, shared: Path) -> None:
+    golden, read = text_fidelity.transcript(GOLDEN), text_fidelity.rapidocr(ppocr_weights)
+    for name in READ_AGAIN:
+        assert read(shared / "images" / "ocr" / name) == golden[name], name
+
+
+def test_a_transcript_keeps_what_stands_beside_its_texts(tmp_path: Path) -> None:
+    kept = tmp_path / "transcript.json"
+    text_fidelity.keep(kept, {"a.png": ["one"]})
+    kept.write_text(kept.read_text().replace("{", '{"package": "x",', 1))
+    text_fidelity.keep(kept, {"a.png": ["two"]})
+    assert text_fidelity.transcript(kept) == {"a.png": ["two"]}
+    assert '"package": "x"' in kept.read_text()
+    with pytest.raises(ConfigError, match="is no transcript"):
+        text_fidelity.transcript(tmp_path / "nowhere.json")
 
 
 def test_we_misread_hardly_more_than_the_original_library(judged: list[Judged]) -> None:
