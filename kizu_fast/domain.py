@@ -22,7 +22,7 @@ class Operation(StrEnum):
     DESCRIBE = "describe"
 
 
-BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES)
+BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES, Operation.OCR)
 ALL: tuple[Operation, ...] = tuple(operation for operation in BUILT if operation is not Operation.DESCRIBE)  # captions cost more than all the rest
 
 LIBRARY_OWNER = UUID("00000000-0000-0000-0000-000000000001")
