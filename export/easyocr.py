@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from export import graph, parity
-from export.clip import tensor_difference, tensors_digest
 from export.install import Built
+from export.tensors import tensor_difference, tensors_digest
 from export.wanted import Original, Wanted
 from export.weights import Extras, Weights
 from kizu_fast import specs
@@ -73,7 +73,7 @@ def _stated(recogniser: str) -> Mapping[str, str]:
 
 
 def characters(recogniser: str) -> str:
-    """What its classes 1, 2, ... stand for."""
+    """What its classes 1, 2, ... stand for; class 0 is the blank."""
     return _stated(recogniser)["characters"]
 
 
@@ -142,7 +142,7 @@ def build(model: Any, wanted: Wanted, folder: Path, _extras: Extras) -> Built:
     if wanted.family is Family.EASYOCR_DETECTOR:
         return _detector(model, wanted, path)
     known = characters(wanted.original.model)
-    (folder / CHARACTERS).write_text(known + "\n", encoding="utf-8")
+    (folder / CHARACTERS).write_bytes("\n".join(["", *known]).encode())
     return _recogniser(model, wanted, path)
 
 

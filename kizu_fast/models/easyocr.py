@@ -306,8 +306,8 @@ def with_contrast(crop: Crop) -> Crop | None:
     return Crop(crop.quad, np.clip(stretched, 0, 255).astype(np.uint8), crop.width)
 
 
-def read(outputs: Mapping[str, NDArray[np.generic]], characters: str) -> Reading:
-    """One row of the recogniser (ids int32 (T,), scores float32 (T,)) to text: repeats are one, blanks are none (Graves et al. 2006).
+def read(outputs: Mapping[str, NDArray[np.generic]], characters: Sequence[str]) -> Reading:
+    """One row of the recogniser (ids int32 (T,), scores float32 (T,)) to text. characters are the classes in order, the first is CTC's blank.
 
     The confidence is the library's own: the product of the scores of all steps that are not blank, to the power of 2 / sqrt(their number).
     Raises PermanentError when a score is not finite or an id has no character: a broken model or device.
@@ -315,10 +315,10 @@ def read(outputs: Mapping[str, NDArray[np.generic]], characters: str) -> Reading
     ids, scores = np.asarray(outputs["ids"], np.int64), np.asarray(outputs["scores"], np.float32)
     if not np.isfinite(scores).all():
         raise PermanentError("scores of text are not finite: the model file or the device is broken")
-    if ids.min(initial=0) < 0 or ids.max(initial=0) > len(characters):
-        raise PermanentError(f"character {int(ids.max())} is unknown, there are {len(characters)}: the characters are of another model")
+    if ids.min(initial=0) < 0 or ids.max(initial=0) >= len(characters):
+        raise PermanentError(f"class {int(ids.max())} of text has no character, {len(characters)} are known: they are of another model")
     spoken = scores[ids != BLANK]
     if not len(spoken):
         return Reading("", 0.0)
     classes, _ = greedy_ctc(ids, scores, blank=BLANK)
-    return Reading("".join(characters[i - 1] for i in classes), float(spoken.prod() ** (2.0 / math.sqrt(len(spoken)))))
+    return Reading("".join(characters[i] for i in classes), float(spoken.prod() ** (2.0 / math.sqrt(len(spoken)))))
