@@ -161,13 +161,16 @@ def _recogniser(model: Any, wanted: Wanted, path: Path) -> Built:
     spec = specs.easyocr_recogniser(wanted.name, languages=languages)
     table = allowed(wanted.original.model, languages)
     rows = (torch.zeros(2, specs.EASYOCR_HEIGHT, 192, dtype=torch.uint8), torch.ones(2, len(languages), dtype=torch.uint8))
-    axes = {"pixels": {0: graph.BATCH, 2: "width"}, "languages": {0: graph.BATCH}, **{name: {0: graph.BATCH, 1: "steps"} for name in ("ids", "scores")}}
+    axes = {
+        "pixels": {0: graph.BATCH, 2: "width"},
+        "languages": {0: graph.BATCH},
+        **{name: {0: graph.BATCH, 1: "steps"} for name in ("ids", "scores")},
+    }
     _write(Recogniser(model, table), rows, spec, path, axes)
     facts = graph.check(path, spec)
     figures = recogniser_parity(model, wanted.original.model, spec, path)
     _demand(wanted.name, figures)
-    facts = {**facts, "characters_file": CHARACTERS, "languages": list(languages), "classes": table.shape[1]}
-    return Built(spec, {**facts, "parity": figures}, tensors_digest(model))
+    return Built(spec, {**facts, "languages": list(languages), "classes": table.shape[1], "parity": figures}, tensors_digest(model))
 
 
 def _write(tower: Any, rows: tuple[Any, ...], spec: ModelSpec, path: Path, axes: dict[str, dict[int, str]]) -> None:
@@ -218,7 +221,7 @@ def original_maps(model: Any, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[
     batch = np.stack([normalizeMeanVariance(picture.astype(np.float32)).transpose(2, 0, 1) for picture in pictures])
     with torch.no_grad():
         maps: NDArray[np.float32] = model(torch.from_numpy(batch))[0].numpy()
-    return np.clip(np.floor(maps * np.float32(specs.CRAFT_STEPS)), 0, 255).astype(np.int64)
+    return np.asarray(np.clip(np.floor(maps * np.float32(specs.CRAFT_STEPS)), 0, 255), np.int64)
 
 
 def recogniser_parity(model: Any, recogniser: str, spec: ModelSpec, path: Path) -> dict[str, Any]:
@@ -260,4 +263,4 @@ def original_chances(model: Any, recogniser: str, pictures: Sequence[NDArray[np.
     with torch.no_grad():
         chances: NDArray[np.float32] = functional.softmax(model(batch, None), dim=2).numpy()
     chances[:, :, ignored] = 0
-    return chances / chances.sum(axis=2, keepdims=True)
+    return np.asarray(chances / chances.sum(axis=2, keepdims=True), np.float32)

@@ -22,7 +22,7 @@ class WordDetector:
 
     def prepare(self, subject: NDArray[np.uint8]) -> Prepared[Words]:
         """The picture at the top left of its bucket, uint8 (*bucket, 3)."""
-        canvas = easyocr.canvas_for(*subject.shape[:2], self.spec.buckets)
+        canvas = easyocr.canvas_for(subject.shape[0], subject.shape[1], self.spec.buckets)
         pixels = easyocr.framed(subject, canvas)
         return Prepared({self.spec.inputs[0].name: pixels}, lambda outputs: easyocr.words(outputs, canvas), canvas.bucket)
 

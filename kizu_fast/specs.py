@@ -120,7 +120,9 @@ FACE_CROP = 112
 
 CRAFT_STRIDE = 2  # picture pixels per pixel of CRAFT's maps
 CRAFT_STEPS = 250  # of a map's unit: the library's thresholds 0.4 and 0.7 are whole steps, so a cut of the bytes is the cut of the floats
-CRAFT_BUCKETS = tuple((height, width) for height in (320, 640, 960, 1280) for width in (320, 640, 960, 1280))
+CRAFT_SIDES = (320, 480, 640, 800, 960, 1280)
+CRAFT_PIXELS = 960 * 1280  # of a bucket: its first layer takes 0.6 GB at this size
+CRAFT_BUCKETS = tuple((height, width) for height in CRAFT_SIDES for width in CRAFT_SIDES if height * width <= CRAFT_PIXELS)
 EASYOCR_HEIGHT = 64
 EASYOCR_WIDTHS = (64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096)
 

@@ -178,7 +178,8 @@ def grouped(quads: Iterable[NDArray[np.int32]]) -> Words:
 def _slope(quad: NDArray[np.int32]) -> float:
     """Of upper or lower edge, the steeper."""
     (x0, y0), (x1, y1), (x2, y2), (x3, y3) = quad.tolist()
-    return max(abs((y1 - y0) / max(LEAST_RUN, x1 - x0)), abs((y2 - y3) / max(LEAST_RUN, x2 - x3)))
+    slopes = ((y1 - y0) / max(LEAST_RUN, x1 - x0), (y2 - y3) / max(LEAST_RUN, x2 - x3))
+    return float(max(map(abs, slopes)))
 
 
 def _widened(quad: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -189,7 +190,7 @@ def _widened(quad: NDArray[np.int32]) -> NDArray[np.float64]:
     falling, rising = (_diagonal(corners[i], corners[i + 2]) for i in (0, 1))
     signs = ((-1, -1, falling), (1, -1, rising), (1, 1, falling), (-1, 1, rising))
     moves = [(across * math.cos(angle) * margin, down * math.sin(angle) * margin) for across, down, angle in signs]
-    return corners + np.array(moves)
+    return np.asarray(corners + np.array(moves), np.float64)
 
 
 def _diagonal(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -269,7 +270,7 @@ def _slanted(grey: NDArray[np.uint8], quad: NDArray[np.float64]) -> Crop | None:
 
 
 def _length(step: NDArray[np.float32]) -> np.float32:
-    return np.sqrt(step[0] ** 2 + step[1] ** 2)
+    return np.float32(np.sqrt(step[0] ** 2 + step[1] ** 2))
 
 
 def _crop(quad: NDArray[np.float64], grey: NDArray[np.uint8]) -> Crop:

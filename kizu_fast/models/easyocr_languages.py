@@ -10,8 +10,9 @@ ENGLISH_ALONE = "english_g2"
 LATIN = "latin_g2"
 
 _LATIN_CODES = (
-    "af az bs cs cy da de en es et fr ga hr hu id is it ku la lt lv mi ms mt nl no oc pi pl pt ro rs_latin sk sl sq sv sw tl tr uz vi"
-).split()
+    "af", "az", "bs", "cs", "cy", "da", "de", "en", "es", "et", "fr", "ga", "hr", "hu", "id", "is", "it", "ku", "la", "lt", "lv", "mi", "ms",
+    "mt", "nl", "no", "oc", "pi", "pl", "pt", "ro", "rs_latin", "sk", "sl", "sq", "sv", "sw", "tl", "tr", "uz", "vi",
+)  # fmt: skip
 # In the order in which the library asks for them: the first recogniser that reads one of the languages is taken.
 _BESIDE_ENGLISH: Mapping[str, Sequence[str]] = {
     "thai_g1": ("th",),
@@ -28,10 +29,10 @@ _BESIDE_ENGLISH: Mapping[str, Sequence[str]] = {
 }
 RECOGNISERS: Mapping[str, tuple[str, ...]] = {  # to the languages that it reads, in the order of its graph's input
     ENGLISH_ALONE: (ENGLISH,),
-    LATIN: tuple(_LATIN_CODES),
+    LATIN: _LATIN_CODES,
     **{name: (*codes, ENGLISH) for name, codes in _BESIDE_ENGLISH.items()},
 }
-_UNBUILT = {code: "is written from right to left, which this version does not put in order" for code in ("ar", "fa", "ug", "ur")}
+_RIGHT_TO_LEFT = ("ar", "fa", "ug", "ur")  # its recogniser writes as one sees, and the library turns that round by the rules of Unicode: not built
 KNOWN = frozenset(code for codes in RECOGNISERS.values() for code in codes)
 
 
@@ -41,12 +42,12 @@ def parse_languages(text: str) -> tuple[str, ...]:
     if not codes:
         raise ConfigError(f"OCR_LANGUAGES={text!r} names no language; the default is {ENGLISH}")
     for code in codes:
-        if code in _UNBUILT:
-            raise ConfigError(f"OCR_LANGUAGES: {code} {_UNBUILT[code]}")
+        if code in _RIGHT_TO_LEFT:
+            raise ConfigError(f"OCR_LANGUAGES: {code} is written from right to left, which this version does not read")
         if code not in KNOWN:
             near = difflib.get_close_matches(code, sorted(KNOWN), n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"OCR_LANGUAGES: unknown language {code!r}{hint} Known are {', '.join(sorted(KNOWN))}")
+            hint = f"; did you mean {near[0]}?" if near else ";"
+            raise ConfigError(f"OCR_LANGUAGES: unknown language {code!r}{hint} known are {', '.join(sorted(KNOWN))}")
     return codes
 
 
