@@ -33,7 +33,7 @@ def declare(path: Path, spec: ModelSpec) -> None:
 
 
 def _set_shape(value: onnx.ValueInfoProto, tensor: TensorSpec) -> None:
-    names = iter(("height", "width"))
+    names = iter(("height", "width") if len(tensor.shape) > 1 else ("steps",))
     shape = value.type.tensor_type.shape
     del shape.dim[:]
     shape.dim.add().dim_param = BATCH
@@ -59,7 +59,7 @@ def check(path: Path, spec: ModelSpec) -> dict[str, int]:
 
 
 def _tensor_problems(model: onnx.ModelProto, spec: ModelSpec) -> list[str]:
-    kinds = {"uint8": onnx.TensorProto.UINT8, "int32": onnx.TensorProto.INT32, "float32": onnx.TensorProto.FLOAT}
+    kinds = {"uint8": onnx.TensorProto.UINT8, "float16": onnx.TensorProto.FLOAT16, "int32": onnx.TensorProto.INT32, "float32": onnx.TensorProto.FLOAT}
     problems = []
     for values, tensors in ((model.graph.input, spec.inputs), (model.graph.output, spec.outputs)):
         declared = {value.name: value.type.tensor_type for value in values}

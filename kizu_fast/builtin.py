@@ -18,7 +18,7 @@ from kizu_fast.geometry import nearest_bucket
 from kizu_fast.models import clip, yolo
 from kizu_fast.models.clip_text import load_tokenizer
 from kizu_fast.registry import Prepared
-from kizu_fast.specs import RANDOM, Family, ModelSpec, Tensors, clip_name, face_names, is_random, yolo_name
+from kizu_fast.specs import PPOCR_SETS, RANDOM, Family, ModelSpec, Tensors, clip_name, face_names, is_random, ppocr_names, yolo_name
 
 
 class ClipImage:
@@ -106,6 +106,18 @@ class Stock(Protocol):
         """Detector and embedder of the pack that the settings name, there or not."""
         ...
 
+    def ocr_model(self) -> str:
+        """The family that reads: easyocr or ppocr."""
+        ...
+
+    def ppocr(self) -> str:
+        """The set of PP-OCR that reads, such as v6-small, there or not."""
+        ...
+
+    def characters(self, name: str, /) -> tuple[str, ...]:
+        """What a recogniser's classes stand for, in order. Raises ConfigError."""
+        ...
+
     def require(self, names: Sequence[str]) -> None:
         """Raises one ConfigError that names every missing model and the command that brings them."""
         ...
@@ -144,6 +156,19 @@ class ExportedModels:
     def faces(self) -> tuple[str, str]:
         """Packs have no random twins."""
         return face_names(self._chosen.face_model)
+
+    def ocr_model(self) -> str:
+        """As the settings say."""
+        return self._chosen.ocr_model
+
+    def ppocr(self) -> str:
+        """The newest set of which all parts are there, else the newest."""
+        whole = (variant for variant in PPOCR_SETS if all(self._repository.has(name) for name in ppocr_names(variant)))
+        return next(whole, PPOCR_SETS[0])
+
+    def characters(self, name: str) -> tuple[str, ...]:
+        """From the model's folder. Raises ConfigError."""
+        return self._repository.characters(name)
 
     def require(self, names: Sequence[str]) -> None:
         """Raises one ConfigError for all that are missing."""
@@ -186,6 +211,9 @@ class ExportedModels:
 class FakeModels:
     """The fake backend's own: nothing on disk, nothing missing."""
 
+    def __init__(self, chosen: Chosen | None = None) -> None:
+        self._chosen = chosen or Chosen()
+
     def names(self) -> Names:
         """Names that no real model has."""
         return Names(fake.IMAGE.name, fake.TEXT.name, fake.OBJECTS.name)
@@ -194,12 +222,24 @@ class FakeModels:
         """Names that no real pack has."""
         return fake.FACES.name, fake.FACE.name
 
+    def ocr_model(self) -> str:
+        """As the settings say."""
+        return self._chosen.ocr_model
+
+    def ppocr(self) -> str:
+        """A set that no file has."""
+        return fake.VARIANT
+
+    def characters(self, _name: str) -> tuple[str, ...]:
+        """Small letters, whoever asks."""
+        return fake.CHARACTERS
+
     def require(self, names: Sequence[str]) -> None:
         """Nothing is ever missing."""
 
     def spec(self, name: str) -> ModelSpec:
         """Raises ConfigError for a name that is not its own."""
-        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS, fake.FACES, fake.FACE):
+        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS, fake.FACES, fake.FACE, *fake.PPOCR):
             if spec.name == name:
                 return spec
         raise ConfigError(f"the fake backend has no model {name}; it has {', '.join(self.names())}")

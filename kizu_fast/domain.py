@@ -22,7 +22,7 @@ class Operation(StrEnum):
     DESCRIBE = "describe"
 
 
-BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES)
+BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES, Operation.OCR)
 ALL: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS)  # faces only when they are asked for: most packs are for research alone
 
 LIBRARY_OWNER = UUID("00000000-0000-0000-0000-000000000001")

@@ -26,8 +26,9 @@ from kizu_fast.errors import ConfigError, OperationUnavailable
 from kizu_fast.faces import FaceFinder
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
 from kizu_fast.plan import plan
+from kizu_fast.ppocr import PpOcr
 from kizu_fast.registry import Chain, ModelType, Prepared, Registry
-from kizu_fast.specs import ModelSpec, Tensors
+from kizu_fast.specs import ModelSpec, Tensors, ppocr_names
 
 log = structlog.get_logger()
 
@@ -36,6 +37,7 @@ T = TypeVar("T")
 
 STAGES = ("decode", "preprocess", "infer", "postprocess")
 SHORT_SIDE = 720  # pixels: the least that a scaled decode keeps (PERFORMANCE)
+LONG_SIDE: Mapping[str, int] = {Operation.OCR: 1280}  # operations that want more of a photo: pixels of its longer side (docs/decisions/010-ppocr.md)
 _TYPES: Mapping[str, ModelType] = {
     Operation.EMBEDDING: ModelType.EMBEDDER,
     Operation.OBJECTS: ModelType.DETECTOR,
@@ -58,6 +60,7 @@ class EngineConfig:
     lanes: int | None = None  # None: one per core that this process may use
     batch_size: int = 8  # no batch of any model is larger
     min_score: float = 0.25
+    max_image_size: int = 2048  # pixels: no detector looks at a longer side
     max_pixels: int = 128_000_000
     max_file_bytes: int = 268_435_456
     decode: str = "scaled"  # scaled | exact
@@ -130,11 +133,24 @@ class Engine:
         """Loaded models with untrained weights: whatever they say is meaningless."""
         return tuple(sorted(self._random))
 
-    async def decode(self, data: bytes) -> tuple[Photo, PhotoFacts]:
-        """Bytes to an upright RGB photo and what its header says. Raises ImageUnreadable, ImageTooLarge; messages name no file."""
+    def long_side(self, operations: Sequence[str]) -> int:
+        """Pixels that a scaled decode keeps of the longer side, beside SHORT_SIDE of the shorter one."""
+        return max((min(LONG_SIDE[operation], self._config.max_image_size) for operation in operations if operation in LONG_SIDE), default=1)
+
+    async def decode(self, data: bytes, operations: Sequence[str] = ()) -> tuple[Photo, PhotoFacts]:
+        """Bytes to an upright RGB photo, as large as the operations want it, and what its header says.
+
+        Raises ImageUnreadable, ImageTooLarge; messages name no file.
+        """
         config = self._config
         short_side = SHORT_SIDE if config.decode == "scaled" else None
-        work = partial(imaging.decode, max_pixels=config.max_pixels, max_bytes=config.max_file_bytes, short_side=short_side)
+        work = partial(
+            imaging.decode,
+            max_pixels=config.max_pixels,
+            max_bytes=config.max_file_bytes,
+            short_side=short_side,
+            long_side=self.long_side(operations),
+        )
         return await self._lanes.run("decode", work, data)
 
     async def analyse(self, photo: Photo, operations: Sequence[str]) -> Analysis:
@@ -270,7 +286,7 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
         raise ConfigError(f"KIZU_DECODE is {config.decode!r}; it may be scaled or exact")
     stock = _stock(config)
     registry = Registry() if registry is None else registry
-    register_models(registry, stock, min_score=config.min_score)
+    register_models(registry, stock, min_score=config.min_score, longest=config.max_image_size)
     wanted = plan(config.operations).operations
     defaults = [registry.default(_TYPES[operation]) for operation in wanted if operation not in _OPTIONAL]
     stock.require([name for name in defaults if name in stock.names()])
@@ -287,7 +303,7 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
         await engine.close()
 
 
-def register_models(registry: Registry, stock: Stock, *, min_score: float) -> None:
+def register_models(registry: Registry, stock: Stock, *, min_score: float, longest: int = 2048) -> None:
     """The built-in models. A new one takes a module of its own and a line here (docs/adding-a-model.md)."""
     image, text, objects = stock.names()
     pack = stock.faces()[0].removesuffix("-detector")
@@ -296,6 +312,7 @@ def register_models(registry: Registry, stock: Stock, *, min_score: float) -> No
         (ModelType.TEXT_EMBEDDER, text, lambda: stock.text(text)),
         (ModelType.DETECTOR, objects, lambda: Yolo(stock.spec(objects), min_score=min_score)),
         (ModelType.FACE, pack, lambda: _face_finder(stock, pack)),
+        *_readers(stock, longest),
     )
     known = registry.available()
     for kind, name, factory in table:
@@ -323,6 +340,20 @@ def _face_finder(stock: Stock, pack: str) -> FaceFinder:
     return FaceFinder(pack, detector, embedder)
 
 
+def _readers(stock: Stock, longest: int) -> list[tuple[ModelType, str, Callable[[], object]]]:
+    """The reader that OCR_MODEL names, as lines of the table above."""
+    variant = stock.ppocr()
+    table: Mapping[str, tuple[str, Callable[[], object]]] = {"ppocr": (f"ppocr-{variant}", lambda: _ppocr(stock, variant, longest))}
+    return [(ModelType.OCR, *table[word]) for word in table if word == stock.ocr_model()]
+
+
+def _ppocr(stock: Stock, variant: str, longest: int) -> PpOcr:
+    """Raises one ConfigError for all that is missing."""
+    names = ppocr_names(variant)
+    stock.require(names)
+    return PpOcr(f"ppocr-{variant}", [stock.spec(name) for name in names], stock.characters(names[-1]), longest=longest)
+
+
 def _specs(model: Any) -> tuple[ModelSpec, ...]:
     """The graphs of a model; none for None."""
     if model is None:
@@ -332,7 +363,7 @@ def _specs(model: Any) -> tuple[ModelSpec, ...]:
 
 def _stock(config: EngineConfig) -> Stock:
     if config.backend == "fake":
-        return FakeModels()
+        return FakeModels(config.chosen)
     repository = ModelRepository(config.model_repository)
     return ExportedModels(repository, config.chosen, allow_random=config.allow_random)
 

@@ -35,8 +35,8 @@ def read_facts(data: bytes, *, max_pixels: int, max_bytes: int) -> PhotoFacts:
     return _facts(image, data)
 
 
-def decode(data: bytes, *, max_pixels: int, max_bytes: int, short_side: int | None = SHORT_SIDE) -> tuple[Photo, PhotoFacts]:
-    """The upright picture, scaled down while its short side stays >= short_side (never up); None: in full. Blocks, releases the GIL.
+def decode(data: bytes, *, max_pixels: int, max_bytes: int, short_side: int | None = SHORT_SIDE, long_side: int = 1) -> tuple[Photo, PhotoFacts]:
+    """The upright picture, scaled down while its sides stay >= short_side and >= long_side (never up); None: in full. Blocks, releases the GIL.
 
     JPEG is scaled by powers of two inside the decoder, everything else by whole-number box averages. Of several frames or pages the first.
     Raises ImageUnreadable or ImageTooLarge without the file's name.
@@ -44,7 +44,7 @@ def decode(data: bytes, *, max_pixels: int, max_bytes: int, short_side: int | No
     image = open_picture(data, max_pixels=max_pixels, max_bytes=max_bytes)
     facts = _facts(image, data)
     size = image.size
-    reduction = max(1, min(size) // short_side) if short_side else 1
+    reduction = max(1, min(min(size) // short_side, max(size) // long_side)) if short_side else 1
     try:
         pixels = _jpeg(image, data, reduction) if image.format in ("JPEG", "MPO") else _other(image, data, reduction)
     except Image.DecompressionBombError:

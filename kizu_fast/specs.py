@@ -127,6 +127,15 @@ EASYOCR_HEIGHT = 64
 EASYOCR_WIDTHS = (64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096)
 
 
+PPOCR_SETS = ("v6-small", "v4-ch")  # newest first: the first of which all parts are in the repository is taken
+PPOCR_PARTS = ("detector", "classifier", "recogniser")
+PPOCR_NEAR = ((736, 736), (736, 960), (960, 736), (544, 960), (960, 544))  # every photo is looked at in one of these
+PPOCR_FAR = ((1024, 1024), (960, 1280), (1280, 960), (736, 1280), (1280, 736))  # and larger ones with text again in one of these
+PPOCR_LINE = 48  # height of a line in pixels
+PPOCR_TURN = 192  # width of what the classifier looks at
+PPOCR_WIDTHS = (160, 320, 480, 640, 960, 1280, 1920)  # of a line; a longer one is squeezed
+
+
 RANDOM = "random"  # stands in a name where the pretrained tag would: such a model's results mean nothing
 
 
@@ -149,6 +158,12 @@ def easyocr_names(recogniser: str, *, random: bool = False) -> tuple[str, str]:
     """('english_g2') to (easyocr-craft-detector, easyocr-english-g2-recogniser), with RANDOM in them for untrained weights."""
     tag = f"-{RANDOM}" if random else ""
     return f"easyocr-craft{tag}-detector", f"easyocr-{recogniser.replace('_', '-')}{tag}-recogniser"
+
+
+def ppocr_names(variant: str) -> tuple[str, str, str]:
+    """('v6-small') to (ppocr-v6-small-detector, ppocr-v6-small-classifier, ppocr-v6-small-recogniser)."""
+    detector, classifier, recogniser = (f"ppocr-{variant}-{part}" for part in PPOCR_PARTS)
+    return detector, classifier, recogniser
 
 
 def is_random(name: str) -> bool:
@@ -282,4 +297,50 @@ def easyocr_recogniser(name: str, *, languages: tuple[str, ...]) -> ModelSpec:
         buckets=tuple((EASYOCR_HEIGHT, width) for width in EASYOCR_WIDTHS),
         labels=languages,
         cpu_batch=8,
+    )
+
+
+def ppocr_detector(name: str) -> ModelSpec:
+    """PP-OCR's detector: uint8 RGB at the top left of a bucket to a byte a pixel, how surely it belongs to the middle of a line (255: 1)."""
+    return ModelSpec(
+        name=name,
+        family=Family.PPOCR_DETECTOR,
+        inputs=(TensorSpec("pixels", "uint8", (-1, -1, 3)),),
+        outputs=(TensorSpec("text", "uint8", (-1, -1)),),
+        batch_sizes=(1, 2, 4),
+        max_delay_us=2000,
+        preprocessing="topleft1",
+        postprocessing="db1",
+        buckets=(*PPOCR_FAR, *PPOCR_NEAR),
+    )
+
+
+def ppocr_classifier(name: str) -> ModelSpec:
+    """PP-OCR's classifier: a lying uint8 RGB line to the probabilities that it stands upright and on its head."""
+    return ModelSpec(
+        name=name,
+        family=Family.PPOCR_CLASSIFIER,
+        inputs=(TensorSpec("pixels", "uint8", (PPOCR_LINE, PPOCR_TURN, 3)),),
+        outputs=(TensorSpec("turned", "float32", (2,)),),
+        batch_sizes=(1, 2, 4, 8, 16),
+        max_delay_us=5000,
+        preprocessing="line1",
+        postprocessing="turn1",
+        cpu_batch=8,
+    )
+
+
+def ppocr_recogniser(name: str) -> ModelSpec:
+    """PP-OCR's recogniser: an upright uint8 RGB line, as wide as a bucket, to the best class of every step and its probability; class 0 is the blank."""
+    return ModelSpec(
+        name=name,
+        family=Family.PPOCR_RECOGNISER,
+        inputs=(TensorSpec("pixels", "uint8", (PPOCR_LINE, -1, 3)),),
+        outputs=(TensorSpec("ids", "int32", (-1,)), TensorSpec("scores", "float32", (-1,))),
+        batch_sizes=(1, 2, 4, 8, 16),
+        max_delay_us=5000,
+        preprocessing="line1",
+        postprocessing="ctc1",
+        buckets=tuple((PPOCR_LINE, width) for width in PPOCR_WIDTHS),
+        cpu_batch=4,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from export.download import Downloader
-from export.sources import clip, easyocr, face, yolo
+from export.sources import clip, easyocr, face, ppocr, yolo
 from export.wanted import Original, Wanted
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings
@@ -53,7 +53,7 @@ class Source(Protocol):
         ...
 
 
-FAMILIES: Mapping[str, Source] = {"clip": clip, "yolo": yolo, "face": face, "easyocr": easyocr}
+FAMILIES: Mapping[str, Source] = {"clip": clip, "yolo": yolo, "face": face, "easyocr": easyocr, "ppocr": ppocr}
 
 
 def of(original: Original) -> Source:

@@ -5,7 +5,7 @@ is ever mixed with real results.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 
 import numpy as np
@@ -26,11 +26,17 @@ TEXT = specs.clip_text("fake-clip-text", context=CONTEXT, dim=DIM, space=SPACE)
 OBJECTS = specs.yolo("fake-yolo", labels=LABELS)
 FACES = specs.scrfd("fake-faces-detector")
 FACE = specs.arcface("fake-faces-embedder", dim=DIM, space="fake/a1")
+VARIANT = "fake"  # of PP-OCR
+CHARACTERS = ("", *"abcdefghijklmnopqrstuvwxyz", " ")
+PPOCR = tuple(
+    make(name) for make, name in zip((specs.ppocr_detector, specs.ppocr_classifier, specs.ppocr_recogniser), specs.ppocr_names(VARIANT), strict=True)
+)
 
 Fault = Callable[[ModelSpec, Tensors], Awaitable[None]]
 
 _MAX_OBJECTS = 5
 _MAX_FACES = 3
+_MAX_LINES = 3
 _FACE_POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])  # of the box's sides
 
 
@@ -103,6 +109,8 @@ def _answer(spec: ModelSpec, row: Tensors) -> dict[str, NDArray[np.generic]]:
         return _objects(spec, rng, row[spec.inputs[0].name].shape[:2])
     if spec.family is Family.FACE_DETECTOR:
         return _faces(rng, row[spec.inputs[0].name].shape[:2])
+    if spec.family in _TEXT_ANSWERS:
+        return _TEXT_ANSWERS[spec.family](rng, row[spec.inputs[0].name].shape[:2])
     return {output.name: _unit_vector(output, rng) for output in spec.outputs}
 
 
@@ -137,3 +145,35 @@ def _faces(rng: np.random.Generator, size: tuple[int, ...]) -> dict[str, NDArray
     points[:found] = (corner[:, None] + side[:, None] * _FACE_POINTS).reshape(found, 10)
     scores[:found] = np.sort(rng.uniform(0.55, 1, found))[::-1]
     return {"boxes": boxes, "scores": scores, "landmarks": points}
+
+
+def _text_map(rng: np.random.Generator, size: tuple[int, ...]) -> dict[str, NDArray[np.generic]]:
+    """Up to _MAX_LINES bars, one below the other, in the top left quarter, where the photo is."""
+    height, width = size
+    level = np.zeros(size, np.uint8)
+    for row in range(int(rng.integers(0, _MAX_LINES + 1))):
+        top, left = 16 + row * height // 10, int(rng.integers(8, width // 10))
+        level[top : top + height // 30, left : left + int(rng.integers(width // 10, width // 4))] = 255
+    return {"text": level}
+
+
+def _turned(rng: np.random.Generator, _size: tuple[int, ...]) -> dict[str, NDArray[np.generic]]:
+    """One line in four stands on its head."""
+    turned = 0.99 if rng.random() < 0.25 else 0.01  # noqa: PLR2004
+    return {"turned": np.array([1 - turned, turned], np.float32)}
+
+
+def _letters(rng: np.random.Generator, size: tuple[int, ...]) -> dict[str, NDArray[np.generic]]:
+    """A word of up to twelve small letters, two steps each and a blank behind, in an eighth as many steps as the line is wide."""
+    steps = size[1] // 8
+    ids = np.zeros(steps, np.int32)
+    for place in range(int(rng.integers(3, max(min(steps // 3, 13), 4)))):
+        ids[3 * place : 3 * place + 2] = rng.integers(1, len(CHARACTERS) - 1)
+    return {"ids": ids, "scores": rng.uniform(0.6, 1, steps).astype(np.float32)}
+
+
+_TEXT_ANSWERS: Mapping[Family, Callable[[np.random.Generator, tuple[int, ...]], dict[str, NDArray[np.generic]]]] = {
+    Family.PPOCR_DETECTOR: _text_map,
+    Family.PPOCR_CLASSIFIER: _turned,
+    Family.PPOCR_RECOGNISER: _letters,
+}

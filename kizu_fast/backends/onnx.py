@@ -157,7 +157,8 @@ class OnnxBackend:
             raise ConfigError(f"{spec.name} does not run on {self._kind_name}: {error}; run: {export_command(spec.name)}") from error
         for tensor in spec.outputs:
             got = outputs[tensor.name]
-            if got.shape != (1, *tensor.shape) or got.dtype != DTYPES[tensor.dtype]:
+            fits = got.ndim == len(tensor.shape) + 1 and all(want in (-1, have) for want, have in zip((1, *tensor.shape), got.shape, strict=True))
+            if not fits or got.dtype != DTYPES[tensor.dtype]:
                 raise ConfigError(f"{spec.name}.{tensor.name}: the graph gives {got.dtype} {list(got.shape[1:])}, expected {_written(tensor)}")
             if not np.isfinite(got).all():
                 raise ConfigError(f"{spec.name}.{tensor.name}: not finite on {self._kind_name}; run: {export_command(spec.name)}")

@@ -13,6 +13,7 @@ from kizu_fast.specs import Family, ModelSpec
 MANIFEST = "manifest.json"
 MODEL = "1/model.onnx"
 TOKENIZER = "tokenizer.json"
+CHARACTERS = "characters.txt"  # a recogniser's classes in order, one a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,14 @@ class ModelRepository:
     def tokenizer(self, name: str) -> Path:
         """The tokenizer's file of a text tower, there or not: who loads it says so."""
         return self.root / name / TOKENIZER
+
+    def characters(self, name: str) -> tuple[str, ...]:
+        """What a recogniser's classes stand for, in order. Raises ConfigError when the file is missing or is no text."""
+        path = self.root / name / CHARACTERS
+        try:
+            return tuple(path.read_bytes().decode("utf-8").split("\n"))  # splitlines() would part at characters that are meant
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: {error}; run: {export_command(name)}") from error
 
     def manifest(self, name: str) -> Manifest:
         """Raises ConfigError when the model is missing or its manifest is not whole."""

@@ -33,9 +33,9 @@ class PhotoProcess:
 
     async def __call__(self, job: Job) -> PhotoResult:
         """Read, decode, analyse. Operations that fail alone are in the result's failures."""
-        async with self.budget.hold(bytes_needed(job.asset)):
+        async with self.budget.hold(bytes_needed(job.asset, self.engine.long_side(job.operations))):
             file = await self._fetch(job.asset)
-            photo, facts = await self._decode(job.asset, file)
+            photo, facts = await self._decode(job, file)
             analysis = await self.engine.analyse(photo, job.operations)
         changed = (file.byte_size, file.mtime_ns) != (job.asset.byte_size, job.asset.mtime_ns) or job.asset.sha256 is None
         return PhotoResult(
@@ -58,23 +58,26 @@ class PhotoProcess:
         self.tally.add_stage("fetch", time.perf_counter() - started, 1)
         return file
 
-    async def _decode(self, asset: Asset, file: FileBytes) -> tuple[Photo, PhotoFacts]:
+    async def _decode(self, job: Job, file: FileBytes) -> tuple[Photo, PhotoFacts]:
         try:
-            return await self.engine.decode(file.data)
+            return await self.engine.decode(file.data, job.operations)
         except ImageUnreadable as error:
             # Half a file is no broken picture while somebody is still writing it.
             age_s = time.time() - file.mtime_ns / 1e9
             if 0 <= age_s < SETTLE_S:
-                raise FileUnsettled(f"{display(asset.path)} is still being written") from error
+                raise FileUnsettled(f"{display(job.asset.path)} is still being written") from error
             raise
 
 
-def bytes_needed(asset: Asset) -> int:
-    """What this photo takes in memory: the file, and its pixels at the scale that the decoder chooses (JPEG) or at full size."""
+def bytes_needed(asset: Asset, long_side: int = 1) -> int:
+    """What this photo takes in memory: the file, and its pixels at the scale that the decoder chooses (JPEG) or at full size.
+
+    long_side: what the decoder keeps of the longer side, in pixels.
+    """
     width, height = asset.width or 0, asset.height or 0
     pixels = width * height or _UNKNOWN_PIXELS
     if PurePath(os.fsdecode(asset.path)).suffix.lower() in _SCALED:
-        while min(width, height) >= 2 * _SHORT_SIDE:
+        while min(width, height) >= 2 * _SHORT_SIDE and max(width, height) >= 2 * long_side:
             width, height, pixels = width // 2, height // 2, pixels // 4
     return pixels * 3 + (asset.byte_size or 0)
 
