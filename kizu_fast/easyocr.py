@@ -45,12 +45,17 @@ class LineRecogniser:
         return easyocr.read(outputs, self._characters)
 
 
+def reader_name(recogniser: str) -> str:
+    """(easyocr-english-g2-recogniser) to easyocr-english-g2: what results are filed under."""
+    return recogniser.removesuffix("-recogniser")
+
+
 class EasyOcr:
     """CRAFT and the one recogniser of the wanted languages. Results are filed under its name."""
 
     def __init__(self, detector: ModelSpec, recogniser: ModelSpec, characters: Sequence[str], *, languages: Sequence[str], longest: int) -> None:
         """longest: pixels that no side is looked at above."""
-        self.name = recogniser.name.removesuffix("-recogniser")
+        self.name = reader_name(recogniser.name)
         self._family = self.name.removeprefix("easyocr-").replace("-", "_")
         self._longest = longest
         self.detector, self.recogniser = WordDetector(detector), LineRecogniser(recogniser, characters, languages)

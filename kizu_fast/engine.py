@@ -22,6 +22,7 @@ from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
 from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
+from kizu_fast.easyocr import EasyOcr, reader_name
 from kizu_fast.errors import ConfigError, OperationUnavailable
 from kizu_fast.faces import FaceFinder
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
@@ -343,8 +344,27 @@ def _face_finder(stock: Stock, pack: str) -> FaceFinder:
 def _readers(stock: Stock, longest: int) -> list[tuple[ModelType, str, Callable[[], object]]]:
     """The reader that OCR_MODEL names, as lines of the table above."""
     variant = stock.ppocr()
-    table: Mapping[str, tuple[str, Callable[[], object]]] = {"ppocr": (f"ppocr-{variant}", lambda: _ppocr(stock, variant, longest))}
+    table: Mapping[str, tuple[str, Callable[[], object]]] = {
+        "ppocr": (f"ppocr-{variant}", lambda: _ppocr(stock, variant, longest)),
+        "easyocr": (_easyocr_name(stock), lambda: _easyocr(stock, longest)),
+    }
     return [(ModelType.OCR, *table[word]) for word in table if word == stock.ocr_model()]
+
+
+def _easyocr_name(stock: Stock) -> str:
+    """Languages that are wrong fail the operation when its model is asked for, not the engine."""
+    try:
+        return reader_name(stock.easyocr()[1])
+    except ConfigError:
+        return "easyocr"
+
+
+def _easyocr(stock: Stock, longest: int) -> EasyOcr:
+    """Raises one ConfigError for all that is missing."""
+    names = stock.easyocr()
+    stock.require(names)
+    detector, recogniser = map(stock.spec, names)
+    return EasyOcr(detector, recogniser, stock.characters(recogniser.name), languages=stock.languages(), longest=longest)
 
 
 def _ppocr(stock: Stock, variant: str, longest: int) -> PpOcr:

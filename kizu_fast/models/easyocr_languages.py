@@ -1,7 +1,7 @@
 """Languages of text: EasyOCR's codes, and which of its recognisers reads which of them together."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kizu_fast.errors import ConfigError
 
@@ -37,10 +37,15 @@ KNOWN = frozenset(code for codes in RECOGNISERS.values() for code in codes)
 
 
 def parse_languages(text: str) -> tuple[str, ...]:
-    """'en, de' to ('en', 'de'), each once. Raises ConfigError for a code that is not one of EasyOCR's, with the nearest, and for none at all."""
-    codes = tuple(dict.fromkeys(code.strip().lower() for code in text.split(",") if code.strip()))
+    """'en, de' to ('en', 'de'). Raises ConfigError as known_languages does."""
+    return known_languages(text.split(","))
+
+
+def known_languages(words: Iterable[str]) -> tuple[str, ...]:
+    """Codes, each once, whatever their case. Raises ConfigError for one that is not EasyOCR's, with the nearest, and for none at all."""
+    codes = tuple(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
     if not codes:
-        raise ConfigError(f"OCR_LANGUAGES={text!r} names no language; the default is {ENGLISH}")
+        raise ConfigError(f"OCR_LANGUAGES names no language; the default is {ENGLISH}")
     for code in codes:
         if code in _RIGHT_TO_LEFT:
             raise ConfigError(f"OCR_LANGUAGES: {code} is written from right to left, which this version does not read")

@@ -12,7 +12,7 @@ def test_a_list_is_read_whatever_its_spaces_and_case() -> None:
 
 @pytest.mark.parametrize("text", ["", " , "])
 def test_no_language_is_an_error(text: str) -> None:
-    with pytest.raises(ConfigError, match="names no language; the default is en"):
+    with pytest.raises(ConfigError, match="OCR_LANGUAGES names no language; the default is en"):
         parse_languages(text)
 
 
