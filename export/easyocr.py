@@ -32,7 +32,7 @@ CRAFT_MODEL = "craft"
 PARITY_PICTURES = 3
 PARITY_SIZES = ((160, 160), (160, 320))  # small ones will do: every level is half of the one above it, whatever the size
 PARITY_WIDTHS = (64, 256, 448)
-MAX_SCORE_DIFFERENCE = 1e-4
+MAX_SCORE_DIFFERENCE = 1e-4  # of the score: untrained weights give every class about the same
 MAX_FLIPS = 1e-3  # share of a map's pixels that may stand one step beside the original's: a value at the edge of a step
 _MODULES = {"g1": ("easyocr.model.model", 512), "g2": ("easyocr.model.vgg_model", 256)}  # architecture and its width, as easyocr.Reader builds it
 
@@ -238,7 +238,8 @@ def recogniser_parity(model: Any, recogniser: str, spec: ModelSpec, path: Path) 
             theirs = original_chances(model, recogniser, pictures, [spec.labels[i] for i in chosen])
             at_ours = np.take_along_axis(theirs, together["ids"][..., None].astype(np.int64), axis=2)[..., 0]
             # Equal scores make the choice arbitrary: the original's score of our choice is compared, too.
-            apart = [np.abs(theirs.max(axis=2) - other).max() for other in (at_ours, together["scores"])]
+            best = theirs.max(axis=2)
+            apart = [np.abs((best - other) / best).max() for other in (at_ours, together["scores"])]
             worst["score_difference"] = max(worst["score_difference"], *map(float, apart))
             worst["batch_difference"] = max(worst["batch_difference"], float(np.abs(alone["scores"][0] - together["scores"][0]).max()))
             rows_seen += len(rows)

@@ -199,7 +199,7 @@ def main(arguments: Sequence[str], say: Callable[[str], Any] = sys.stdout.write)
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     settings = load_settings()
     repository = options.repository or settings.model_repository
-    job = run.Job(repository, settings.model_cache_dir, options.weights.resolve(), Downloader(), lambda line: sys.stderr.write(f"export: {line}\n"))
+    job = run.Job(repository, settings.model_cache_dir, options.weights.resolve(), Downloader(), _say)
     models = sources.easyocr.pair("english_g2")
     failures = run.export(models, job).failures
     if failures:
@@ -208,6 +208,10 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     theirs = Theirs(next(file for file in files if file is not None).parent)
     ours = Ours(repository)
     return figures([compare(ours, theirs, path, text) for path, text in english(options.images, options.count)])
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"export: {line}\n")
 
 
 if __name__ == "__main__":
