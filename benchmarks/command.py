@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import compare, figures, machine, memory, models, pipeline, queues, rows, table
+from benchmarks import compare, figures, machine, memory, models, pipeline, queues, rows, table, texts
 from benchmarks.bench import Bench
 from benchmarks.figures import BenchmarkError, Results
 from kizu_fast.errors import KizuError
@@ -36,6 +36,7 @@ examples:
   python -m benchmarks --compare benchmarks/results/2026-11-24-two-cores.json    exit 1 if a ratio got really worse
   python -m benchmarks --smoke                             everything once, small, under a minute: does it run?
   python -m benchmarks report [FILE]                       an earlier run as a table
+  python -m benchmarks ocr --images DIR --photos DIR       accuracy and cost of both families of readers (about five minutes)
 
 Only ratios of interleaved rounds are compared between runs: photos/s mean nothing on another machine.
 exit codes: 0 done; 1 a regression, or it could not run; 2 wrong arguments; 130 interrupted
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[:1] == ["report"]:
             return _report(given[1:])
+        if given[:1] == ["ocr"]:
+            return texts.main(given[1:])
         return _measure(_parsed(given))
     except KizuError as error:
         sys.stderr.write(f"bench: {error}\n")

@@ -70,6 +70,8 @@ class Picture(NamedTuple):
     path: Path
     language: str
     text: tuple[str, ...]
+    rendered: bool = False
+    rotation: float = 0  # degrees counterclockwise, of a rendered one
 
 
 class Judged(NamedTuple):
@@ -85,9 +87,14 @@ def truth(folder: Path) -> list[Picture]:
     """The pictures that folder/truth.json describes. Raises ConfigError."""
     try:
         entries = json.loads((folder / "truth.json").read_text(encoding="utf-8"))["ocr"]
-        return [Picture(folder / entry["file"], entry["lang"] or "none", tuple(entry["text"])) for entry in entries]
+        return [_picture(folder, entry) for entry in entries]
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{folder / 'truth.json'} cannot be used: {error!r}") from error
+
+
+def _picture(folder: Path, entry: Mapping[str, Any]) -> Picture:
+    rotation = entry.get("rotation_ccw_deg") or 0
+    return Picture(folder / entry["file"], entry["lang"] or "none", tuple(entry["text"]), entry.get("kind") == "rendered", rotation)
 
 
 def photo(path: Path) -> Photo:
@@ -160,7 +167,7 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         sys.stderr.write(f"text_fidelity: {error}\n")
         return 1
-    sys.stdout.write(json.dumps(table, indent=2) + "\n" if options.json else "\n".join(_lines("ppocr", table)) + "\n")
+    sys.stdout.write(json.dumps(table, indent=2) + "\n" if options.json else "\n".join(lines("ppocr", table)) + "\n")
     return 0 if holds(table) else 1
 
 
@@ -178,7 +185,8 @@ def _say(line: str) -> None:
     sys.stderr.write(f"export: {line}\n")
 
 
-def _lines(name: str, table: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+def lines(name: str, table: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """The table for a person."""
     yield f"{name:<8} {'pictures':>8} {'characters':>10} {'ours':>8} {'original':>8}"
     for language, row in table.items():
         yield f"{language:<8} {row['pictures']:>8} {row['characters']:>10} {row['ours']:>8.4f} {row['theirs']:>8.4f}"

@@ -58,7 +58,7 @@ class LineRecogniser:
 
     def __init__(self, spec: ModelSpec, characters: Sequence[str]) -> None:
         self.spec, self._characters = spec, characters
-        self._widths = [width for _, width in spec.buckets]
+        self._widths = sorted(width for _, width in spec.buckets)
 
     def prepare(self, subject: Crop) -> Prepared[tuple[str, float]]:
         """The crop in the narrowest bucket that holds it, uint8 (48, width, 3)."""
@@ -92,10 +92,11 @@ class PpOcr:
         return Texts(await runs.work(ppocr.texts, crops, read, self.name))
 
     async def _find(self, photo: Photo, runs: Runs) -> list[Crop]:
-        """Lines cut out of the photo. It is looked at small; where that shows text and the photo has more to show, again larger."""
+        """Lines cut out of the photo. It is looked at small; where that shows small print and the photo has more to show, again larger."""
         near, far = (ppocr.frame_for(photo.height, photo.width, buckets, longest=self._longest) for buckets in (PPOCR_NEAR, PPOCR_FAR))
         found = await self._look(photo, near, runs)
-        if len(found) and near.inner_width * MIN_GAIN <= min(far.inner_width, photo.pixels.shape[1]):
+        more = near.inner_width * MIN_GAIN <= min(far.inner_width, photo.pixels.shape[1])
+        if more and ppocr.small_print(found, near, photo):
             found = await self._look(photo, far, runs)
         crops: list[Crop] = await runs.work(ppocr.cut, photo, found) if len(found) else []
         return crops

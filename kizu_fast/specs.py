@@ -121,7 +121,7 @@ FACE_CROP = 112
 CRAFT_STRIDE = 2  # picture pixels per pixel of CRAFT's maps
 CRAFT_STEPS = 250  # of a map's unit: the library's thresholds 0.4 and 0.7 are whole steps, so a cut of the bytes is the cut of the floats
 CRAFT_SIDES = (320, 480, 640, 800, 960, 1280)
-CRAFT_PIXELS = 960 * 1280  # of a bucket: its first layer takes 0.6 GB at this size
+CRAFT_PIXELS = 640 * 1280  # of a bucket: an inference takes 0.8 GB a megapixel (docs/decisions/011-easyocr.md)
 CRAFT_BUCKETS = tuple((height, width) for height in CRAFT_SIDES for width in CRAFT_SIDES if height * width <= CRAFT_PIXELS)
 EASYOCR_HEIGHT = 64
 EASYOCR_WIDTHS = (64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096)
@@ -133,7 +133,7 @@ PPOCR_NEAR = ((736, 736), (736, 960), (960, 736), (544, 960), (960, 544))  # eve
 PPOCR_FAR = ((1024, 1024), (960, 1280), (1280, 960), (736, 1280), (1280, 736))  # and larger ones with text again in one of these
 PPOCR_LINE = 48  # height of a line in pixels
 PPOCR_TURN = 192  # width of what the classifier looks at
-PPOCR_WIDTHS = (160, 320, 480, 640, 960, 1280, 1920)  # of a line; a longer one is squeezed
+PPOCR_WIDTHS = (160, 240, 320, 480, 640, 800, 960, 1280, 1600, 1920, 2560)  # of a line; a longer one is squeezed
 
 
 RANDOM = "random"  # stands in a name where the pretrained tag would: such a model's results mean nothing
@@ -341,6 +341,5 @@ def ppocr_recogniser(name: str) -> ModelSpec:
         max_delay_us=5000,
         preprocessing="line1",
         postprocessing="ctc1",
-        buckets=tuple((PPOCR_LINE, width) for width in PPOCR_WIDTHS),
-        cpu_batch=4,
+        buckets=tuple((PPOCR_LINE, width) for width in reversed(PPOCR_WIDTHS)),  # the last one is what a backend proves itself with
     )

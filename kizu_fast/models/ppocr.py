@@ -27,6 +27,7 @@ MAX_REGIONS = 1000
 MIN_REGION_PX = 3  # map pixels, shorter side before it grows
 MIN_GROWN_PX = 5  # and after
 MIN_CROP_PX = 3  # of the decoded picture: a line this low or narrow shows nothing
+SMALL_PRINT_PX = 11  # of the bucket: where half the lines are lower than that, some may have run together or been missed
 MAX_ENLARGED = 2.5  # small pictures are enlarged up to this: letters of 15 pixels are found as well as larger ones
 STANDING = 1.5  # height to width of a crop that is taken for a line running up or down
 
@@ -82,6 +83,14 @@ def quads(level: NDArray[np.uint8], frame: Frame, photo: Photo) -> NDArray[np.fl
     return np.array(placed, np.float32).reshape(-1, 4, 2)
 
 
+def small_print(found: NDArray[np.float32], frame: Frame, photo: Photo) -> bool:
+    """Whether the lines of a look (N, 4, 2), in pixels of the upright original, are mostly so low that a larger look would tell more."""
+    if not len(found):
+        return False
+    heights = [min(text.quad_size(quad)) for quad in found]
+    return float(np.median(heights)) * frame.inner_width / photo.width < SMALL_PRINT_PX
+
+
 def _quad(level: NDArray[np.uint8], contour: NDArray[np.int32]) -> NDArray[np.float32] | None:
     """The smallest rectangle around a region of text, grown to the letters' own size; None when it is too small or too faint."""
     middle, sides, angle = cv2.minAreaRect(contour)
@@ -122,16 +131,15 @@ def cut(photo: Photo, found: NDArray[np.float32]) -> list[Crop]:
 def upright(crops: Sequence[Crop], turned: Sequence[float]) -> list[Crop]:
     """The crops, those turned round that stand on their heads, each with the classifier's probability for that.
 
-    A line is left as its fellows lie unless the classifier is sure of the contrary: the original library judges each line alone, and leaves the
-    doubtful ones of a page that lies on its head. Fellows are the lines that run in the same direction.
+    A line is turned when the classifier is sure of it, and with its fellows when it is sure of most of them: the original library judges each line
+    alone, and leaves the doubtful ones of a page that lies on its head. Fellows are the lines that run in the same direction.
     """
     standing = np.array([crop.stands for crop in crops], bool)
-    doubt = np.asarray(turned, np.float64)
-    heads_down = np.zeros(len(crops), bool)
+    probability = np.asarray(turned, np.float64)
+    heads_down = probability > MIN_TURN_SCORE
     for group in (standing, ~standing):
-        if group.any():
-            mostly = doubt[group].mean() > 0.5  # noqa: PLR2004  # the half
-            heads_down[group] = doubt[group] > (1 - MIN_TURN_SCORE if mostly else MIN_TURN_SCORE)
+        sure, contrary = int(heads_down[group].sum()), int((probability[group] < 1 - MIN_TURN_SCORE).sum())
+        heads_down[group] |= sure >= max(2, 3 * contrary) and 2 * sure >= group.sum()
     return [crop.turned_round() if down else crop for crop, down in zip(crops, heads_down, strict=True)]
 
 

@@ -73,10 +73,10 @@ async def test_an_operation_that_fails_leaves_the_other_s_result() -> None:
 
 
 async def test_an_operation_that_this_version_cannot_do_is_a_failure_beside_the_results() -> None:
-    analysis = await analyse(PHOTO, plan(["objects", "ocr"]), Runner({Operation.OBJECTS: NOTHING_SEEN}))
+    analysis = await analyse(PHOTO, plan(["objects", "describe"]), Runner({Operation.OBJECTS: NOTHING_SEEN}))
 
-    assert list(analysis.failures) == ["ocr"]
-    assert isinstance(analysis.failures["ocr"], PermanentError)
+    assert list(analysis.failures) == ["describe"]
+    assert isinstance(analysis.failures["describe"], PermanentError)
     assert analysis.objects is NOTHING_SEEN
 
 

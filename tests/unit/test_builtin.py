@@ -181,3 +181,36 @@ def test_a_text_becomes_a_row_that_its_spec_takes() -> None:
     model = ClipText(fake.TEXT, fake.tokenize)
 
     model.spec.check_row(model.prepare("a dog on a beach").tensors)
+
+
+def empty_models(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name / "1").mkdir(parents=True)
+        (root / name / "1" / "model.onnx").touch()
+        (root / name / "manifest.json").touch()
+
+
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        ((), "v6-small"),
+        (specs.ppocr_names("v4-ch"), "v4-ch"),
+        ((*specs.ppocr_names("v4-ch"), *specs.ppocr_names("v6-small")), "v6-small"),
+        ((*specs.ppocr_names("v4-ch"), *specs.ppocr_names("v6-small")[:2]), "v4-ch"),
+    ],
+)
+def test_the_newest_set_of_ppocr_that_is_whole_reads(tmp_path: Path, there: tuple[str, ...], taken: str) -> None:
+    empty_models(tmp_path, *there)
+    assert stock(tmp_path).ppocr() == taken
+
+
+def test_the_setting_says_which_family_reads(tmp_path: Path) -> None:
+    assert stock(tmp_path).ocr_model() == Chosen().ocr_model
+    assert FakeModels(Chosen(ocr_model="easyocr")).ocr_model() == "easyocr"
+
+
+def test_the_fake_models_read_too() -> None:
+    models = FakeModels()
+    names = specs.ppocr_names(models.ppocr())
+    assert tuple(models.spec(name) for name in names) == fake.PPOCR
+    assert models.characters(names[-1]) == fake.CHARACTERS

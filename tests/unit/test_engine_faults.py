@@ -192,3 +192,14 @@ def big_jpeg() -> Any:
     from pictures import jpeg  # noqa: PLC0415  # only here
 
     return jpeg(np.zeros((1600, 1600, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("operations", "longest", "side"),
+    [((), 2048, 800), (("embedding", "faces"), 2048, 800), (("ocr",), 2048, 1600), (("embedding", "ocr"), 640, 800)],
+)
+async def test_text_is_read_in_more_pixels_if_the_settings_allow(operations: tuple[str, ...], longest: int, side: int, big_jpeg: bytes) -> None:
+    async with open_engine(replace(FAKE, max_image_size=longest)) as engine:
+        decoded, _ = await engine.decode(big_jpeg, operations)
+
+    assert min(decoded.pixels.shape[:2]) == side

@@ -50,6 +50,9 @@ def test_both_towers_share_their_weights() -> None:
         (["ViT-L-14/openai"], ["clip-vit-l-14-openai-image", "clip-vit-l-14-openai-text"]),
         (["ViT-L-14/random"], ["clip-vit-l-14-random-image", "clip-vit-l-14-random-text"]),
         (["yolo", "yolov8m"], ["yolov8m"]),
+        (["ppocr"], ["ppocr-v6-small-detector", "ppocr-v6-small-classifier", "ppocr-v6-small-recogniser"]),
+        (["ppocr-v4-ch"], ["ppocr-v4-ch-detector", "ppocr-v4-ch-classifier", "ppocr-v4-ch-recogniser"]),
+        (["ppocr-v6-small-recogniser"], ["ppocr-v6-small-recogniser"]),
     ],
 )
 def test_models_are_chosen_by_family_folder_or_origin(words: list[str], expected: list[str]) -> None:
@@ -103,3 +106,15 @@ def test_every_family_names_the_files_that_shape_it() -> None:
     for word, family in FAMILIES.items():
         assert f"{word}.py" in family.SHAPING
         assert all((ROOT / "export" / name).is_file() for name in family.SHAPING)
+
+
+def test_a_reader_is_part_of_a_plain_export_when_it_is_asked_for() -> None:
+    asking = SETTINGS.model_copy(update={"operations": (Operation.OCR,), "ocr_model": "ppocr"})
+    assert "ppocr-v6-small-detector" in names(standard(asking, random=False))
+    assert not any("ppocr" in name for name in names(standard(asking, random=True)))  # there are no random twins
+    assert not any("ppocr" in name for name in names(standard(asking.model_copy(update={"ocr_model": "easyocr"}), random=False)))
+
+
+def test_an_unknown_set_of_ppocr_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ConfigError, match="sets of PP-OCR are ppocr-v6-small, ppocr-v4-ch"):
+        chosen(["ppocr-v9"], SETTINGS, random=False)

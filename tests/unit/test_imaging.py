@@ -345,3 +345,11 @@ def test_no_damage_raises_anything_but_our_own_errors(kind: str, options: dict[s
             assert photo.pixels.shape[2] == 3
             assert (photo.width, photo.height) == (facts.width, facts.height)
     assert not [reason for reason in reasons if "\n" in reason or " at 0x" in reason]
+
+
+@pytest.mark.parametrize(("long_side", "decoded"), [(1, (1600, 720)), (1600, (1600, 720)), (1601, (3200, 1440)), (9999, (3200, 1440))])
+def test_a_longer_side_that_is_wanted_is_kept_too(long_side: int, decoded: tuple[int, int]) -> None:
+    for kind in ("JPEG", "PNG"):
+        content = encoded(scene(3200, 1440), kind)
+        pixels = decode(content, **CAPS, short_side=720, long_side=long_side)[0].pixels
+        assert pixels.shape[1::-1] == decoded

@@ -116,3 +116,18 @@ def test_a_model_that_is_exported_while_we_run_is_there_at_once(repository: Mode
 
 def test_the_export_command_names_the_model() -> None:
     assert export_command("yolov8m") == "python -m export --models yolov8m"
+
+
+def test_characters_are_read_one_a_line_even_those_that_end_lines_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "reader").mkdir()
+    (tmp_path / "reader" / "characters.txt").write_text("\na\n\u2028\n\u3000\n ", encoding="utf-8")
+    assert ModelRepository(tmp_path).characters("reader") == ("", "a", "\u2028", "\u3000", " ")
+
+
+@pytest.mark.parametrize("written", [None, b"\xff\xfe"])
+def test_characters_that_cannot_be_read_name_file_and_command(tmp_path: Path, written: bytes | None) -> None:
+    (tmp_path / "reader").mkdir()
+    if written is not None:
+        (tmp_path / "reader" / "characters.txt").write_bytes(written)
+    with pytest.raises(ConfigError, match=r"characters.txt: .* run: python -m export --models reader"):
+        ModelRepository(tmp_path).characters("reader")

@@ -55,9 +55,10 @@ def test_a_small_picture_is_never_enlarged() -> None:
 
 
 def test_a_large_picture_takes_the_smallest_of_the_buckets_that_shrink_it_least() -> None:
-    assert easyocr.canvas_for(1536, 2048, CRAFT_BUCKETS) == Canvas((960, 1280), 0.625, 960, 1280)
-    assert easyocr.canvas_for(2048, 1536, CRAFT_BUCKETS).bucket == (1280, 960)
-    assert easyocr.canvas_for(2048, 2048, CRAFT_BUCKETS).bucket == (960, 960)
+    assert easyocr.canvas_for(1536, 2048, CRAFT_BUCKETS) == Canvas((800, 960), 0.46875, 720, 960)
+    assert easyocr.canvas_for(2048, 1536, CRAFT_BUCKETS).bucket == (960, 800)
+    assert easyocr.canvas_for(2048, 2048, CRAFT_BUCKETS).bucket == (800, 800)
+    assert easyocr.canvas_for(1152, 2048, CRAFT_BUCKETS).bucket == (640, 1280)
     assert easyocr.canvas_for(300, 2048, CRAFT_BUCKETS).bucket == (320, 1280)
 
 
@@ -81,10 +82,10 @@ def test_the_picture_stands_at_the_top_left_on_black() -> None:
     assert framed.sum() == 100 * 200 * 3 * 200
 
 
-def test_a_picture_too_large_for_its_bucket_fills_it() -> None:
+def test_a_picture_too_large_for_its_bucket_fills_one_side_of_it() -> None:
     framed = easyocr.framed(np.full((1536, 2048, 3), 200, np.uint8), easyocr.canvas_for(1536, 2048, CRAFT_BUCKETS))
-    assert framed.shape == (960, 1280, 3)
-    assert (framed == 200).all()
+    assert framed.shape == (800, 960, 3)
+    assert (framed[:720] == 200).all()
 
 
 # maps to words

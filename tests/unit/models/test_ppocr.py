@@ -139,6 +139,17 @@ class TestQuads:
         assert len(self.found(level)) == 2
 
 
+class TestSmallPrint:
+    def lines(self, *heights: int) -> np.ndarray:
+        return np.array([[[0, 0], [300, 0], [300, height], [0, height]] for height in heights], np.float32)
+
+    @pytest.mark.parametrize(("heights", "small"), [((40, 43, 90), True), ((40, 60, 90), False), ((90,), False), ((), False)])
+    def test_half_of_the_lines_decide(self, heights: tuple[int, ...], small: bool) -> None:
+        """At 960 of 4000 pixels: 44 of the original are SMALL_PRINT_PX of the bucket."""
+        photo = Photo(np.zeros((750, 1000, 3), np.uint8), 4000, 3000)
+        assert ppocr.small_print(self.lines(*heights).reshape(-1, 4, 2), Frame((736, 960), 720, 960), photo) == small
+
+
 class TestCut:
     def test_a_lying_line_is_cut_as_it_is(self) -> None:
         quad = np.array([[10, 10], [110, 10], [110, 30], [10, 30]], np.float32)
@@ -179,15 +190,20 @@ class TestUpright:
 
     def test_doubtful_lines_of_a_page_on_its_head_are_turned_with_it(self) -> None:
         lines = [crop() for _ in range(4)]
-        turned = ppocr.upright(lines, [0.99, 0.99, 0.3, 0.05])
-        assert [one is line for one, line in zip(turned, lines, strict=True)] == [False, False, False, True]
+        assert not any(one is line for one, line in zip(ppocr.upright(lines, [0.99, 0.99, 0.3, 0.2]), lines, strict=True))
+
+    @pytest.mark.parametrize("probabilities", [(0.8, 0.8, 0.2), (0.99, 0.5, 0.5), (0.99, 0.99, 0.05, 0.05), (0.99, 0.99, 0.5, 0.5, 0.5)])
+    def test_a_page_is_turned_only_when_most_of_it_is_sure(self, probabilities: tuple[float, ...]) -> None:
+        lines = [crop() for _ in probabilities]
+        turned = ppocr.upright(lines, probabilities)
+        assert [one is not line for one, line in zip(turned, lines, strict=True)] == [one > 0.9 for one in probabilities]
 
     def test_lines_that_stand_are_judged_apart_from_those_that_lie(self) -> None:
         lying, standing = crop(), crop(stands=True)
-        turned = ppocr.upright([lying, standing, standing], [0.05, 0.99, 0.5])
+        turned = ppocr.upright([lying, standing, standing, standing], [0.05, 0.99, 0.99, 0.5])
         assert turned[0] is lying
         assert turned[1] is not standing
-        assert turned[2] is not standing
+        assert turned[3] is not standing
 
     def test_no_lines_are_no_lines(self) -> None:
         assert ppocr.upright([], []) == []

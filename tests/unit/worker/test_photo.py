@@ -12,6 +12,11 @@ def asset(name: bytes, width: int | None, height: int | None, size: int | None =
     return Asset(UUID(int=1), LIBRARY_OWNER, b"/photos/" + name, byte_size=size, width=width, height=height)
 
 
+def test_text_wants_more_of_a_photo() -> None:
+    """4032 x 3024 is decoded at a half instead of a quarter when its longer side has to keep 1280 pixels."""
+    assert bytes_needed(asset(b"a.jpg", 4032, 3024), 1280) == 2016 * 1512 * 3 + 1000
+
+
 def test_a_jpeg_takes_its_pixels_at_the_scale_of_the_decoder() -> None:
     assert bytes_needed(asset(b"a.jpg", 4032, 3024)) == 1008 * 756 * 3 + 1000
 
