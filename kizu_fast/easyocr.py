@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kizu_fast.domain import Photo, TextLine, Texts
+from kizu_fast.errors import ConfigError
 from kizu_fast.models import easyocr
 from kizu_fast.models.easyocr import Crop, Reading, Words
 from kizu_fast.models.text import reading_order
@@ -45,8 +47,48 @@ class LineRecogniser:
         return easyocr.read(outputs, self._characters)
 
 
+class Shelf(Protocol):
+    """Where the halves come from: what is asked of the stock of models."""
+
+    def easyocr(self) -> tuple[str, str]:
+        """Names of detector and recogniser for the wanted languages. Raises ConfigError for languages that no recogniser reads."""
+        ...
+
+    def languages(self) -> tuple[str, ...]:
+        """The wanted languages. Raises ConfigError."""
+        ...
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raises one ConfigError for all that are missing."""
+        ...
+
+    def spec(self, name: str) -> ModelSpec:
+        """Raises ConfigError."""
+        ...
+
+    def characters(self, name: str, /) -> tuple[str, ...]:
+        """Raises ConfigError."""
+        ...
+
+
+def load(shelf: Shelf, longest: int) -> "EasyOcr":
+    """The reader of the wanted languages. Raises one ConfigError for all that is missing."""
+    names = shelf.easyocr()
+    shelf.require(names)
+    detector, recogniser = map(shelf.spec, names)
+    return EasyOcr(detector, recogniser, shelf.characters(recogniser.name), languages=shelf.languages(), longest=longest)
+
+
+def name_in(shelf: Shelf) -> str:
+    """What its results are filed under. Languages that are wrong have a name, too: they fail the operation in load(), not the engine."""
+    try:
+        return reader_name(shelf.easyocr()[1])
+    except ConfigError:
+        return "easyocr"
+
+
 def reader_name(recogniser: str) -> str:
-    """(easyocr-english-g2-recogniser) to easyocr-english-g2: what results are filed under."""
+    """easyocr-english-g2-recogniser to easyocr-english-g2."""
     return recogniser.removesuffix("-recogniser")
 
 

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from kizu_fast import imaging
+from kizu_fast import easyocr, imaging
 from kizu_fast.analysis import Analysis, analyse
 from kizu_fast.backends import Backend, Running, fake
 from kizu_fast.backends.onnx import KINDS, OnnxBackend
@@ -22,7 +22,6 @@ from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
 from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
-from kizu_fast.easyocr import EasyOcr, reader_name
 from kizu_fast.errors import ConfigError, OperationUnavailable
 from kizu_fast.faces import FaceFinder
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
@@ -346,25 +345,9 @@ def _readers(stock: Stock, longest: int) -> list[tuple[ModelType, str, Callable[
     variant = stock.ppocr()
     table: Mapping[str, tuple[str, Callable[[], object]]] = {
         "ppocr": (f"ppocr-{variant}", lambda: _ppocr(stock, variant, longest)),
-        "easyocr": (_easyocr_name(stock), lambda: _easyocr(stock, longest)),
+        "easyocr": (easyocr.name_in(stock), lambda: easyocr.load(stock, longest)),
     }
     return [(ModelType.OCR, *table[word]) for word in table if word == stock.ocr_model()]
-
-
-def _easyocr_name(stock: Stock) -> str:
-    """Languages that are wrong fail the operation when its model is asked for, not the engine."""
-    try:
-        return reader_name(stock.easyocr()[1])
-    except ConfigError:
-        return "easyocr"
-
-
-def _easyocr(stock: Stock, longest: int) -> EasyOcr:
-    """Raises one ConfigError for all that is missing."""
-    names = stock.easyocr()
-    stock.require(names)
-    detector, recogniser = map(stock.spec, names)
-    return EasyOcr(detector, recogniser, stock.characters(recogniser.name), languages=stock.languages(), longest=longest)
 
 
 def _ppocr(stock: Stock, variant: str, longest: int) -> PpOcr:
