@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kizu_fast.backends.fake import IMAGE, LABELS, OBJECTS, SPACE, TEXT, FakeBackend, tokenize
+from kizu_fast.backends.fake import CHARACTERS, IMAGE, LABELS, OBJECTS, PPOCR, SPACE, TEXT, FakeBackend, tokenize
 from kizu_fast.errors import BackendUnavailable, ConfigError, PermanentError, RowMismatch, TransientError
-from kizu_fast.specs import ModelSpec, Tensors
+from kizu_fast.specs import DTYPES, ModelSpec, Tensors
 
 
 def pixels(batch: int, height: int = 224, width: int = 224, seed: int = 0) -> dict[str, Any]:
@@ -143,3 +143,29 @@ async def test_after_unload_and_close_nothing_is_loaded(backend: FakeBackend) ->
     await backend.close()
     with pytest.raises(ConfigError):
         backend.describe(TEXT)
+
+
+@pytest.mark.parametrize("spec", PPOCR, ids=lambda spec: spec.family)
+async def test_readers_answer_in_the_shapes_of_their_specs(spec: ModelSpec) -> None:
+    backend = FakeBackend()
+    await backend.load(spec)
+    bucket = spec.buckets[-1] if spec.buckets else spec.inputs[0].shape[:2]
+    row = pixels(2, *bucket)
+    outputs, again = [await backend.infer(spec.at(bucket) if spec.buckets else spec, row) for _ in range(2)]
+    for tensor in spec.outputs:
+        got = outputs[tensor.name]
+        assert got.dtype == DTYPES[tensor.dtype]
+        assert got.ndim == len(tensor.shape) + 1
+        assert all(want in (-1, have) for want, have in zip(tensor.shape, got.shape[1:], strict=True))
+        np.testing.assert_array_equal(got, again[tensor.name])
+
+
+async def test_a_line_is_a_word_of_small_letters() -> None:
+    spec = PPOCR[2]
+    backend = FakeBackend()
+    await backend.load(spec)
+    ids = (await backend.infer(spec.at((48, 320)), pixels(1, 48, 320)))["ids"][0]
+    assert ids.shape == (40,)
+    assert (ids[:9:3] > 0).all()
+    assert (ids[2::3] == 0).all()
+    assert ids.max() < len(CHARACTERS) - 1
