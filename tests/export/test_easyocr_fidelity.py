@@ -18,7 +18,7 @@ from kizu_fast.models import easyocr
 from kizu_fast.models.easyocr import Crop, Span, Words
 from kizu_fast.specs import CRAFT_STEPS, EASYOCR_WIDTHS
 
-SMALL = 9  # pictures: CRAFT costs seconds for each
+SMALL = 6  # pictures: CRAFT costs seconds for each
 
 
 def drawn_maps(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
