@@ -120,9 +120,9 @@ FACE_CROP = 112
 
 CRAFT_STRIDE = 2  # picture pixels per pixel of CRAFT's maps
 CRAFT_STEPS = 250  # of a map's unit: the library's thresholds 0.4 and 0.7 are whole steps, so a cut of the bytes is the cut of the floats
-CRAFT_SIDES = (320, 480, 640, 800, 960, 1280)
+CRAFT_SIDES = (320, 480, 640, 800, 960, 1280)  # the smallest bucket comes last: with it a backend proves that the model runs
 CRAFT_PIXELS = 640 * 1280  # of a bucket: an inference takes 0.8 GB a megapixel (docs/decisions/011-easyocr.md)
-CRAFT_BUCKETS = tuple((height, width) for height in CRAFT_SIDES for width in CRAFT_SIDES if height * width <= CRAFT_PIXELS)
+CRAFT_BUCKETS = tuple((height, width) for height in CRAFT_SIDES[::-1] for width in CRAFT_SIDES[::-1] if height * width <= CRAFT_PIXELS)
 EASYOCR_HEIGHT = 64
 EASYOCR_WIDTHS = (64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096)
 
@@ -294,7 +294,7 @@ def easyocr_recogniser(name: str, *, languages: tuple[str, ...]) -> ModelSpec:
         max_delay_us=5000,
         preprocessing="line1",
         postprocessing="ctc1",
-        buckets=tuple((EASYOCR_HEIGHT, width) for width in EASYOCR_WIDTHS),
+        buckets=tuple((EASYOCR_HEIGHT, width) for width in EASYOCR_WIDTHS[::-1]),
         labels=languages,
         cpu_batch=8,
     )
