@@ -14,7 +14,19 @@ from kizu_fast import specs
 
 NAME = "manifest.json"
 GRAPH = "1/model.onnx"
-PACKAGES = ("torch", "open_clip_torch", "ultralytics", "onnx", "onnxscript", "onnxruntime", "tokenizers", "transformers", "numpy", "pillow")
+PACKAGES = (
+    "torch",
+    "open_clip_torch",
+    "ultralytics",
+    "easyocr",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "tokenizers",
+    "transformers",
+    "numpy",
+    "pillow",
+)
 # The code that shapes every exported folder, beside its family's own: a change in any of them exports again.
 _SHAPING = ("graph.py", "parity.py", "configs.py")
 

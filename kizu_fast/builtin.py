@@ -17,8 +17,9 @@ from kizu_fast.errors import ConfigError
 from kizu_fast.geometry import nearest_bucket
 from kizu_fast.models import clip, yolo
 from kizu_fast.models.clip_text import load_tokenizer
+from kizu_fast.models.easyocr_languages import known_languages, recogniser_for
 from kizu_fast.registry import Prepared
-from kizu_fast.specs import PPOCR_SETS, RANDOM, Family, ModelSpec, Tensors, clip_name, face_names, is_random, ppocr_names, yolo_name
+from kizu_fast.specs import PPOCR_SETS, RANDOM, Family, ModelSpec, Tensors, clip_name, easyocr_names, face_names, is_random, ppocr_names, yolo_name
 
 
 class ClipImage:
@@ -114,6 +115,14 @@ class Stock(Protocol):
         """The set of PP-OCR that reads, such as v6-small, there or not."""
         ...
 
+    def easyocr(self) -> tuple[str, str]:
+        """Detector and recogniser of EasyOCR for the wanted languages, there or not. Raises ConfigError for languages that no recogniser reads."""
+        ...
+
+    def languages(self) -> tuple[str, ...]:
+        """The languages that are to be read, as EasyOCR's codes. Raises ConfigError for one that is unknown."""
+        ...
+
     def characters(self, name: str, /) -> tuple[str, ...]:
         """What a recogniser's classes stand for, in order. Raises ConfigError."""
         ...
@@ -165,6 +174,17 @@ class ExportedModels:
         """The newest set of which all parts are there, else the newest."""
         whole = (variant for variant in PPOCR_SETS if all(self._repository.has(name) for name in ppocr_names(variant)))
         return next(whole, PPOCR_SETS[0])
+
+    def easyocr(self) -> tuple[str, str]:
+        """Each half as trained, or its random twin."""
+        recogniser = recogniser_for(self.languages())
+        pairs = zip(easyocr_names(recogniser), easyocr_names(recogniser, random=True), strict=True)
+        detector, reader = (twin if self._only_random((real,), (twin,)) else real for real, twin in pairs)
+        return detector, reader
+
+    def languages(self) -> tuple[str, ...]:
+        """As the settings say."""
+        return known_languages(self._chosen.ocr_languages)
 
     def characters(self, name: str) -> tuple[str, ...]:
         """From the model's folder. Raises ConfigError."""
@@ -230,6 +250,15 @@ class FakeModels:
         """A set that no file has."""
         return fake.VARIANT
 
+    def easyocr(self) -> tuple[str, str]:
+        """Names that no real model has, whatever the languages."""
+        detector, recogniser = (spec.name for spec in fake.EASYOCR)
+        return detector, recogniser
+
+    def languages(self) -> tuple[str, ...]:
+        """As the settings say."""
+        return known_languages(self._chosen.ocr_languages)
+
     def characters(self, _name: str) -> tuple[str, ...]:
         """Small letters, whoever asks."""
         return fake.CHARACTERS
@@ -239,7 +268,7 @@ class FakeModels:
 
     def spec(self, name: str) -> ModelSpec:
         """Raises ConfigError for a name that is not its own."""
-        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS, fake.FACES, fake.FACE, *fake.PPOCR):
+        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS, fake.FACES, fake.FACE, *fake.PPOCR, *fake.EASYOCR):
             if spec.name == name:
                 return spec
         raise ConfigError(f"the fake backend has no model {name}; it has {', '.join(self.names())}")

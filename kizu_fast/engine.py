@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from kizu_fast import imaging
+from kizu_fast import easyocr, imaging
 from kizu_fast.analysis import Analysis, analyse
 from kizu_fast.backends import Backend, Running, fake
 from kizu_fast.backends.onnx import KINDS, OnnxBackend
@@ -355,7 +355,10 @@ def _face_finder(stock: Stock, pack: str) -> FaceFinder:
 def _readers(stock: Stock, longest: int) -> list[tuple[ModelType, str, Callable[[], object]]]:
     """The reader that OCR_MODEL names, as lines of the table above."""
     variant = stock.ppocr()
-    table: Mapping[str, tuple[str, Callable[[], object]]] = {"ppocr": (f"ppocr-{variant}", lambda: _ppocr(stock, variant, longest))}
+    table: Mapping[str, tuple[str, Callable[[], object]]] = {
+        "ppocr": (f"ppocr-{variant}", lambda: _ppocr(stock, variant, longest)),
+        "easyocr": (easyocr.name_in(stock), lambda: easyocr.load(stock, longest)),
+    }
     return [(ModelType.OCR, *table[word]) for word in table if word == stock.ocr_model()]
 
 

@@ -128,6 +128,15 @@ FACE_BUCKETS = tuple((side, side) for side in FACE_SIDES)  # squares only: witho
 FACE_CROP = 112
 
 
+CRAFT_STRIDE = 2  # picture pixels per pixel of CRAFT's maps
+CRAFT_STEPS = 250  # of a map's unit: the library's thresholds 0.4 and 0.7 are whole steps, so a cut of the bytes is the cut of the floats
+CRAFT_SIDES = (320, 480, 640, 800, 960, 1280)  # the smallest bucket comes last: with it a backend proves that the model runs
+CRAFT_PIXELS = 640 * 1280  # of a bucket: an inference takes 0.8 GB a megapixel (docs/decisions/011-easyocr.md)
+CRAFT_BUCKETS = tuple((height, width) for height in CRAFT_SIDES[::-1] for width in CRAFT_SIDES[::-1] if height * width <= CRAFT_PIXELS)
+EASYOCR_HEIGHT = 64
+EASYOCR_WIDTHS = (64, 128, 192, 256, 320, 384, 448, 512, 576, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 4096)
+
+
 PPOCR_SETS = ("v6-small", "v4-ch")  # newest first: the first of which all parts are in the repository is taken
 PPOCR_PARTS = ("detector", "classifier", "recogniser")
 PPOCR_NEAR = ((736, 736), (736, 960), (960, 736), (544, 960), (960, 544))  # every photo is looked at in one of these
@@ -153,6 +162,12 @@ def yolo_name(size: str, *, random: bool = False) -> str:
 def face_names(pack: str) -> tuple[str, str]:
     """('buffalo_s') to (face-buffalo-s-detector, face-buffalo-s-embedder)."""
     return f"face-{_slug(pack)}-detector", f"face-{_slug(pack)}-embedder"
+
+
+def easyocr_names(recogniser: str, *, random: bool = False) -> tuple[str, str]:
+    """('english_g2') to (easyocr-craft-detector, easyocr-english-g2-recogniser), with RANDOM in them for untrained weights."""
+    tag = f"-{RANDOM}" if random else ""
+    return f"easyocr-craft{tag}-detector", f"easyocr-{recogniser.replace('_', '-')}{tag}-recogniser"
 
 
 def ppocr_names(variant: str) -> tuple[str, str, str]:
@@ -256,6 +271,41 @@ def arcface(name: str, *, dim: int, space: str) -> ModelSpec:
         preprocessing="a1",
         postprocessing="unit",
         space=space,
+        cpu_batch=8,
+    )
+
+
+def easyocr_detector(name: str) -> ModelSpec:
+    """CRAFT: uint8 RGB at the top left of a bucket; out come two maps of half its size, uint8 in steps of 1 / CRAFT_STEPS: characters, links between them."""
+    return ModelSpec(
+        name=name,
+        family=Family.EASYOCR_DETECTOR,
+        inputs=(TensorSpec("pixels", "uint8", (-1, -1, 3)),),
+        outputs=(TensorSpec("text_map", "uint8", (-1, -1)), TensorSpec("link_map", "uint8", (-1, -1))),
+        batch_sizes=(1, 2, 4),
+        max_delay_us=2000,
+        preprocessing="topleft2",
+        postprocessing="craft1",
+        buckets=CRAFT_BUCKETS,
+    )
+
+
+def easyocr_recogniser(name: str, *, languages: tuple[str, ...]) -> ModelSpec:
+    """A line of text, uint8 grey, and the wanted ones of the spec's languages, uint8 1 or 0; out come per step the best character they allow and its score.
+
+    ids are 1-based places in the model's characters, 0 is CTC's blank; scores are in [0, 1] after what the languages do not allow is taken out.
+    """
+    return ModelSpec(
+        name=name,
+        family=Family.EASYOCR_RECOGNISER,
+        inputs=(TensorSpec("pixels", "uint8", (EASYOCR_HEIGHT, -1)), TensorSpec("languages", "uint8", (len(languages),))),
+        outputs=(TensorSpec("ids", "int32", (-1,)), TensorSpec("scores", "float32", (-1,))),
+        batch_sizes=(1, 2, 4, 8, 16),
+        max_delay_us=5000,
+        preprocessing="line1",
+        postprocessing="ctc1",
+        buckets=tuple((EASYOCR_HEIGHT, width) for width in EASYOCR_WIDTHS[::-1]),
+        labels=languages,
         cpu_batch=8,
     )
 

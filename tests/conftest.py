@@ -23,7 +23,7 @@ EXPORT = ROOT / ".venv-export" / "bin" / "python"
 def export(repository: Path, models: str, weights: str, **env: str) -> subprocess.CompletedProcess[str]:
     """`python -m export` in the environment that has the original libraries."""
     command = [EXPORT, "-m", "export", "--models", models, "--weights", weights, "--repository", repository]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KIZU_", "CLIP_", "YOLO_", "FACE_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KIZU_", "CLIP_", "YOLO_", "FACE_", "OCR_"))}
     return subprocess.run(list(map(str, command)), cwd=ROOT, env={**kept, **env}, capture_output=True, text=True, check=False)
 
 
@@ -99,6 +99,28 @@ def meaningful_models() -> Path:
     repository = MODELS.with_name(f"{MODELS.name}-shapes")
     repository.mkdir(parents=True, exist_ok=True)
     done = export(repository, "Tiny-Shapes/own", str(ROOT / "export" / "tiny_shapes" / "weights"))
+    assert done.returncode == 0, done.stderr
+    return repository
+
+
+@pytest.fixture(scope="session")
+def easyocr_weights() -> Path:
+    """A folder with easyocr's CRAFT and its English recogniser."""
+    maker = SHARED / "bin" / "get-weights"
+    if not maker.exists():
+        pytest.skip("no checkpoints of easyocr at hand; put shared/ beside the project")
+    folder = CACHE / "weights"
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([maker, folder, "easyocr"], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def easyocr_models(easyocr_weights: Path) -> Path:
+    """A model repository with CRAFT and the English recogniser. Half a minute on the first run."""
+    repository = MODELS.with_name(f"{MODELS.name}-easyocr")
+    repository.mkdir(parents=True, exist_ok=True)
+    done = export(repository, "easyocr", str(easyocr_weights), OCR_LANGUAGES="en")
     assert done.returncode == 0, done.stderr
     return repository
 

@@ -31,6 +31,7 @@ CHARACTERS = ("", *"abcdefghijklmnopqrstuvwxyz", " ")
 PPOCR = tuple(
     make(name) for make, name in zip((specs.ppocr_detector, specs.ppocr_classifier, specs.ppocr_recogniser), specs.ppocr_names(VARIANT), strict=True)
 )
+EASYOCR = (specs.easyocr_detector("fake-easyocr-detector"), specs.easyocr_recogniser("fake-easyocr-recogniser", languages=("en",)))
 
 Fault = Callable[[ModelSpec, Tensors], Awaitable[None]]
 
@@ -172,8 +173,16 @@ def _letters(rng: np.random.Generator, size: tuple[int, ...]) -> dict[str, NDArr
     return {"ids": ids, "scores": rng.uniform(0.6, 1, steps).astype(np.float32)}
 
 
+def _craft_maps(rng: np.random.Generator, size: tuple[int, ...]) -> dict[str, NDArray[np.generic]]:
+    """Bars of text at half the size, without links."""
+    level = _text_map(rng, (size[0] // specs.CRAFT_STRIDE, size[1] // specs.CRAFT_STRIDE))["text"]
+    return {"text_map": level, "link_map": np.zeros_like(level)}
+
+
 _TEXT_ANSWERS: Mapping[Family, Callable[[np.random.Generator, tuple[int, ...]], dict[str, NDArray[np.generic]]]] = {
     Family.PPOCR_DETECTOR: _text_map,
     Family.PPOCR_CLASSIFIER: _turned,
     Family.PPOCR_RECOGNISER: _letters,
+    Family.EASYOCR_DETECTOR: _craft_maps,
+    Family.EASYOCR_RECOGNISER: _letters,
 }
