@@ -21,11 +21,12 @@ import numpy as np
 from easyocr import Reader
 from numpy.typing import NDArray
 
-from export import run, sources
+from export import run
 from export.character_errors import distance, folded, rate
 from export.download import Downloader
 from export.measure import read
 from export.quiet import quiet
+from export.sources import easyocr as originals
 from export.text_fidelity import Sessions, truth
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.domain import Photo, Texts
@@ -200,11 +201,11 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     settings = load_settings()
     repository = options.repository or settings.model_repository
     job = run.Job(repository, settings.model_cache_dir, options.weights.resolve(), Downloader(), _say)
-    models = sources.easyocr.pair("english_g2")
+    models = originals.pair("english_g2")
     failures = run.export(models, job).failures
     if failures:
         raise ConfigError("; ".join(failures.values()))
-    files = [sources.easyocr.in_folder(model.original, options.weights) for model in models]
+    files = [originals.in_folder(model.original, options.weights) for model in models]
     theirs = Theirs(next(file for file in files if file is not None).parent)
     ours = Ours(repository)
     return figures([compare(ours, theirs, path, text) for path, text in english(options.images, options.count)])

@@ -23,7 +23,7 @@ from export import graph, run
 from export.character_errors import distance, folded, rate
 from export.download import Downloader
 from export.quiet import quiet
-from export.sources import ppocr
+from export.sources import ppocr as originals
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.domain import Photo
 from kizu_fast.errors import ConfigError
@@ -119,7 +119,7 @@ def rapidocr(weights: Path) -> Read:
     """A file to its lines, by rapidocr with its own defaults and the files of a weights folder."""
     with quiet():
         from rapidocr import RapidOCR  # noqa: PLC0415  # it writes to the log at import
-    files = [str(ppocr.in_folder(wanted.original, weights)) for wanted in ppocr.parts(PPOCR_SETS[0])]
+    files = [str(originals.in_folder(wanted.original, weights)) for wanted in originals.parts(PPOCR_SETS[0])]
     keys = ("Det.model_path", "Cls.model_path", "Rec.model_path")
     original = RapidOCR(params={"Global.log_level": "critical", **dict(zip(keys, files, strict=True))})
     logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
@@ -192,7 +192,7 @@ def _measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     settings = load_settings()
     repository = options.repository or settings.model_repository
     job = run.Job(repository, settings.model_cache_dir, options.weights.resolve(), Downloader(), _say)
-    failures = run.export(ppocr.standard(settings), job).failures
+    failures = run.export(originals.standard(settings), job).failures
     if failures:
         raise ConfigError("; ".join(failures.values()))
     original, read = rapidocr(options.weights), dict[str, list[str]]()
