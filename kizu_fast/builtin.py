@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer as Rules
 
 from kizu_fast.backends import fake
 from kizu_fast.backends.repository import ModelRepository, export_command
@@ -16,9 +17,10 @@ from kizu_fast.domain import Detections, Embedding, Photo
 from kizu_fast.errors import ConfigError
 from kizu_fast.geometry import nearest_bucket
 from kizu_fast.models import clip, yolo
+from kizu_fast.models.caption import load_rules
 from kizu_fast.models.clip_text import load_tokenizer
 from kizu_fast.registry import Prepared
-from kizu_fast.specs import RANDOM, Family, ModelSpec, Tensors, clip_name, face_names, is_random, yolo_name
+from kizu_fast.specs import RANDOM, Family, ModelSpec, Tensors, caption_name, clip_name, face_names, is_random, yolo_name
 
 
 class ClipImage:
@@ -106,6 +108,14 @@ class Stock(Protocol):
         """Detector and embedder of the pack that the settings name, there or not."""
         ...
 
+    def caption(self) -> str:
+        """The captioner that the settings name, there or not."""
+        ...
+
+    def caption_rules(self, name: str) -> Rules:
+        """What turns a captioner's ids into text. Raises ConfigError."""
+        ...
+
     def require(self, names: Sequence[str]) -> None:
         """Raises one ConfigError that names every missing model and the command that brings them."""
         ...
@@ -144,6 +154,16 @@ class ExportedModels:
     def faces(self) -> tuple[str, str]:
         """Packs have no random twins."""
         return face_names(self._chosen.face_model)
+
+    def caption(self) -> str:
+        """The untrained twin where there is nothing better and that is allowed."""
+        model, detail = self._chosen.describe_model, self._chosen.describe_detail
+        real, twin = caption_name(model, detail), caption_name(model, detail, random=True)
+        return twin if self._only_random((real,), (twin,)) else real
+
+    def caption_rules(self, name: str) -> Rules:
+        """Raises ConfigError when the tokenizer is missing or broken."""
+        return load_rules(self._repository.tokenizer(name))
 
     def require(self, names: Sequence[str]) -> None:
         """Raises one ConfigError for all that are missing."""
@@ -194,12 +214,20 @@ class FakeModels:
         """Names that no real pack has."""
         return fake.FACES.name, fake.FACE.name
 
+    def caption(self) -> str:
+        """A name that no real captioner has."""
+        return fake.CAPTION.name
+
+    def caption_rules(self, name: str) -> Rules:  # noqa: ARG002  # there is one
+        """Made-up words."""
+        return fake.caption_rules()
+
     def require(self, names: Sequence[str]) -> None:
         """Nothing is ever missing."""
 
     def spec(self, name: str) -> ModelSpec:
         """Raises ConfigError for a name that is not its own."""
-        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS, fake.FACES, fake.FACE):
+        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS, fake.FACES, fake.FACE, fake.CAPTION):
             if spec.name == name:
                 return spec
         raise ConfigError(f"the fake backend has no model {name}; it has {', '.join(self.names())}")

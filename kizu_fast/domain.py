@@ -22,8 +22,9 @@ class Operation(StrEnum):
     DESCRIBE = "describe"
 
 
-BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES)
+BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES, Operation.DESCRIBE)
 ALL: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS)  # faces only when they are asked for: most packs are for research alone
+APART: tuple[Operation, ...] = (Operation.DESCRIBE,)  # seconds a photo: done in a job of its own, so that the other results do not wait for it
 
 LIBRARY_OWNER = UUID("00000000-0000-0000-0000-000000000001")
 
@@ -170,3 +171,4 @@ class PhotoResult:
     caption: Caption | None = None
     models: Mapping[Operation, str] = field(default_factory=dict)  # what ran, per operation that succeeded
     failures: Mapping[str, KizuError] = field(default_factory=dict)  # by operation
+    postponed: tuple[str, ...] = ()  # operations that this job asked for and that become a job of their own

@@ -4,16 +4,17 @@ import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from kizu_fast.domain import ALL, LIBRARY_OWNER, Operation
 from kizu_fast.errors import ConfigError
+from kizu_fast.specs import CAPTIONERS, UNSERVED_CAPTIONERS
 
 BackendName = Literal["cpu", "cuda", "tensorrt", "coreml", "openvino", "triton", "fake"]
 
@@ -63,14 +64,31 @@ class Settings(BaseSettings):
     object_min_score: float = Field(default=0.25, ge=0, le=1)
     ocr_model: Literal["easyocr", "ppocr"] = "easyocr"
     ocr_languages: str = "en"
-    describe_model: str | None = None
-    describe_detail: str | None = None
+    describe_model: str = "florence2"
+    describe_detail: str = "caption"
     triton_urls: str = "127.0.0.1:8001"
 
     @field_validator("operations", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return parse_operations(value) if isinstance(value, str) else value
+
+    @field_validator("describe_model")
+    @classmethod
+    def _is_served(cls, value: str) -> str:
+        if value in UNSERVED_CAPTIONERS:
+            raise ValueError(UNSERVED_CAPTIONERS[value])
+        if value not in CAPTIONERS:
+            raise ValueError(f"unknown captioner; it is one of {', '.join(CAPTIONERS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _detail_is_known(self) -> Self:
+        known = CAPTIONERS[self.describe_model].details
+        if self.describe_detail not in known:
+            levels = ", ".join(known)
+            raise ValueError(f"DESCRIBE_DETAIL: {self.describe_model} describes in these levels of detail: {levels}")
+        return self
 
     @property
     def library_roots(self) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from export.download import Downloader
-from export.sources import clip, face, yolo
+from export.sources import clip, describe, face, yolo
 from export.wanted import Original, Wanted
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings
@@ -53,7 +53,7 @@ class Source(Protocol):
         ...
 
 
-FAMILIES: Mapping[str, Source] = {"clip": clip, "yolo": yolo, "face": face}
+FAMILIES: Mapping[str, Source] = {"clip": clip, "yolo": yolo, "face": face, "describe": describe}
 
 
 def of(original: Original) -> Source:

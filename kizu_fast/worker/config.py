@@ -15,6 +15,8 @@ def engine_config(settings: Settings, operations: tuple[str, ...]) -> EngineConf
             clip_pretrained=settings.clip_pretrained,
             yolo_size=settings.yolo_size,
             face_model=settings.face_model_name,
+            describe_model=settings.describe_model,
+            describe_detail=settings.describe_detail,
         ),
         allow_random=settings.allow_random,
         operations=operations,
