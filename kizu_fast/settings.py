@@ -4,12 +4,12 @@ import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from uuid import UUID
 
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from kizu_fast.domain import ALL, LIBRARY_OWNER, Operation
@@ -82,13 +82,13 @@ class Settings(BaseSettings):
             raise ValueError(f"unknown captioner; it is one of {', '.join(CAPTIONERS)}")
         return value
 
-    @model_validator(mode="after")
-    def _detail_is_known(self) -> Self:
-        known = CAPTIONERS[self.describe_model].details
-        if self.describe_detail not in known:
-            levels = ", ".join(known)
-            raise ValueError(f"DESCRIBE_DETAIL: {self.describe_model} describes in these levels of detail: {levels}")
-        return self
+    @field_validator("describe_detail")
+    @classmethod
+    def _is_known_to_the_captioner(cls, value: str, info: ValidationInfo) -> str:
+        model = info.data.get("describe_model")  # absent when it was refused itself
+        if model in CAPTIONERS and value not in CAPTIONERS[model].details:
+            raise ValueError(f"{model} describes in these levels of detail: {', '.join(CAPTIONERS[model].details)}")
+        return value
 
     @property
     def library_roots(self) -> tuple[Path, ...]:
