@@ -104,7 +104,8 @@ class Step(torch.nn.Module):  # type: ignore[misc]  # torch is not in the develo
         """Keys and values of a layer, (B, heads, T, head_dim) each, with those of this token, (B, heads * head_dim), at i."""
         here = (torch.arange(self.rules.length) == i)[:, None]
         keys, values = (
-            torch.where(here, new.reshape(-1, self.heads, 1, self.head_dim), old) for new, old in ((key, past[2 * layer]), (value, past[2 * layer + 1]))
+            torch.where(here, new.reshape(-1, self.heads, 1, self.head_dim), old)
+            for new, old in ((key, past[2 * layer]), (value, past[2 * layer + 1]))
         )
         return keys, values
 

@@ -12,7 +12,9 @@ from kizu_fast.errors import ConfigError
 def architecture() -> VisionEncoderDecoderConfig:
     """vit-gpt2-image-captioning: ViT base at 224 with patches of 16, GPT-2 small with cross attention, for untrained weights."""
     text = GPT2Config(add_cross_attention=True, is_decoder=True)
-    return VisionEncoderDecoderConfig.from_encoder_decoder_configs(ViTConfig(), text, decoder_start_token_id=50256, pad_token_id=50256, eos_token_id=50256)
+    return VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        ViTConfig(), text, decoder_start_token_id=50256, pad_token_id=50256, eos_token_id=50256
+    )
 
 
 def refuse_unserved(config: VisionEncoderDecoderConfig) -> None:
@@ -20,7 +22,9 @@ def refuse_unserved(config: VisionEncoderDecoderConfig) -> None:
     text = config.decoder
     plain = text.scale_attn_weights and not text.scale_attn_by_inverse_layer_idx and not text.reorder_and_upcast_attn
     if config.encoder.model_type != "vit" or text.model_type != "gpt2" or not plain:
-        raise ConfigError(f"a captioner of {config.encoder.model_type} and {text.model_type} is not served; DESCRIBE_MODEL=vit-gpt2 takes ViT with GPT-2")
+        raise ConfigError(
+            f"a captioner of {config.encoder.model_type} and {text.model_type} is not served; DESCRIBE_MODEL=vit-gpt2 takes ViT with GPT-2"
+        )
 
 
 class Encoder(torch.nn.Module):  # type: ignore[misc]  # torch is not in the development environment

@@ -111,7 +111,9 @@ def picture_of(stated: Mapping[str, Any], model: str) -> Picture:
     sides = {size} if isinstance(size, int) else {size.get("height"), size.get("width")}
     names = {2: "stretch1-bilinear", 3: "stretch1-bicubic"}
     if len(sides) != 1 or None in sides or stated.get("do_center_crop") or stated["resample"] not in names:
-        raise ConfigError(f"{model}: only whole pictures stretched to a square, bilinear or bicubic, are served; the checkpoint asks for {dict(stated)}")
+        raise ConfigError(
+            f"{model}: only whole pictures stretched to a square, bilinear or bicubic, are served; the checkpoint asks for {dict(stated)}"
+        )
     return Picture(int(sides.pop()), names[stated["resample"]], list(stated["image_mean"]), list(stated["image_std"]))
 
 
@@ -238,7 +240,11 @@ def caption_parity(spec: ModelSpec, path: Path, original: Generate) -> dict[str,
     by_batch = {size: np.concatenate([session.run({name: rows[i : i + size]})[output] for i in range(0, len(rows), size)]) for size in BATCHES}
     theirs = np.concatenate([original(rows[i : i + 1]) for i in range(len(rows))])
     equal = {size: float((ours == theirs).all(axis=1).mean()) for size, ours in by_batch.items()}
-    return {"equal_captions": min(equal.values()), "batch_difference": float(np.abs(by_batch[BATCHES[0]] - by_batch[BATCHES[1]]).max()), "pictures": len(rows)}
+    return {
+        "equal_captions": min(equal.values()),
+        "batch_difference": float(np.abs(by_batch[BATCHES[0]] - by_batch[BATCHES[1]]).max()),
+        "pictures": len(rows),
+    }
 
 
 def optimum_parity(captioner: Captioner, rules: Rules, original: Generate) -> dict[str, Any]:

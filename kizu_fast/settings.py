@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     @field_validator("describe_detail")
     @classmethod
     def _is_known_to_the_captioner(cls, value: str, info: ValidationInfo) -> str:
-        model = info.data.get("describe_model")  # absent when it was refused itself
+        model = str(info.data.get("describe_model"))  # not there when it was refused itself
         if model in CAPTIONERS and value not in CAPTIONERS[model].details:
             raise ValueError(f"{model} describes in these levels of detail: {', '.join(CAPTIONERS[model].details)}")
         return value

@@ -77,7 +77,13 @@ def captioner(model: str, detail: str, *, random: bool = False) -> Wanted:
 
 def detail_of(name: str) -> str:
     """The level of detail in a model's name."""
-    return next(detail for model, known in CAPTIONERS.items() for detail in known.details for r in (False, True) if caption_name(model, detail, random=r) == name)
+    return next(
+        detail
+        for model, known in CAPTIONERS.items()
+        for detail in known.details
+        for r in (False, True)
+        if caption_name(model, detail, random=r) == name
+    )
 
 
 def standard(settings: Settings) -> list[Wanted]:

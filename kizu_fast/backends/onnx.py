@@ -25,6 +25,7 @@ from kizu_fast.specs import DTYPES, ModelSpec, Tensors, TensorSpec
 _CPU = "CPUExecutionProvider"
 _SILENT = 4  # fatal only: errors reach us as exceptions, and a progress bar shares the terminal
 _GREY = 114
+_NICEST = 19
 _NICE = 10  # a tenth of the time that a lane gets when they want the same core
 
 
@@ -232,7 +233,8 @@ def refusals() -> tuple[type[Exception], ...]:
 def _yield_to_the_others() -> None:
     """Let the calling thread take only what the lanes leave of the cores. On Linux every thread has a niceness of its own; elsewhere it is the process's."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + _NICE, _NICEST))
 
 
 def _give_back_freed_memory() -> None:
