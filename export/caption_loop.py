@@ -4,6 +4,7 @@ What generate(num_beams=1) does of its own accord is in the step: forced first t
 """
 
 import gc
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,16 +50,16 @@ class Rules:
         }
 
 
-class Step(torch.nn.Module):  # type: ignore[misc]  # torch is not in the development environment
+class Step(torch.nn.Module, ABC):  # type: ignore[misc]  # torch is not in the development environment
     """One token for every row. A subclass brings logits()."""
 
     def __init__(self, rules: Rules, layers: int, heads: int, head_dim: int) -> None:
         super().__init__()
         self.rules, self.layers, self.heads, self.head_dim = rules, layers, heads, head_dim
 
+    @abstractmethod
     def logits(self, i: Any, token: Any, past: Any, cross: Sequence[Any]) -> tuple[Any, Any]:
         """Row index i (scalar), token (B,), past (2 * layers, B, heads, T, head_dim), cross 2 * layers of (B, heads, S, head_dim): (B, V) and the new past."""
-        raise AssertionError("a step is made from a subclass")
 
     def forward(self, i: Any, tokens: Any, done: Any, past: Any, *cross: Any) -> tuple[Any, Any, Any, Any]:
         """(i, tokens (B, T) int64, done (B,) bool, past) to (whether any row goes on, tokens, done, past)."""
@@ -135,7 +136,7 @@ def export(encoder: Any, step: Step, spec: ModelSpec, path: Path) -> None:
     names = (["i", "tokens", "done", "past", *cross], ["go_on", "tokens_out", "done_out", "past_out"])
     shapes = (None, {0: batch}, {0: batch}, {1: batch}, tuple({0: batch} for _ in states))
     _part(step, example, sources[1], names, shapes)
-    onnx.save(joined(*map(onnx.load, sources), step, spec), str(path))
+    onnx.save(joined(onnx.load(str(sources[0])), onnx.load(str(sources[1])), step, spec), str(path))
     for source in sources:
         source.unlink()
     gc.collect()

@@ -19,9 +19,9 @@ from transformers import BartTokenizerFast, Florence2ForConditionalGeneration, G
 
 from export import caption_florence, caption_loop, caption_vit_gpt2, graph, parity
 from export.caption_loop import Rules
-from export.tensors import tensors_digest
 from export.install import Built
 from export.sources.describe import CHECKPOINTS, PROMPTS, Checkpoint, detail_of
+from export.tensors import tensors_digest
 from export.wanted import Original, Wanted
 from export.weights import Extras, Weights
 from kizu_fast import specs
@@ -124,14 +124,15 @@ def read_tokenizer(checkpoint: Checkpoint, folder: Path) -> Tokenizer:
     if not ((folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()):
         raise ConfigError(f"{folder} has neither {TOKENIZER} nor vocab.json with merges.txt; bring one of them from {checkpoint.hub}")
     kind = BartTokenizerFast if checkpoint.kind == "florence-2" else GPT2TokenizerFast
-    return kind.from_pretrained(folder, local_files_only=True).backend_tokenizer
+    made: Tokenizer = kind.from_pretrained(folder, local_files_only=True).backend_tokenizer
+    return made
 
 
 def stand_in_tokenizer(size: int) -> Tokenizer:
     """For untrained weights: every id is a made-up word, so that a caption can be seen to mean nothing."""
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     words = [*special, *(f"word{i}" for i in range(len(special), size))]
-    rules = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    rules = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))  # noqa: S106  # a token of text
     rules.add_special_tokens([AddedToken(word, special=True) for word in (*special, words[-1])])  # GPT-2's only special token is its last
     return rules
 

@@ -16,7 +16,6 @@ from kizu_fast.backends.onnx import OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 
 
-
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(main())
 

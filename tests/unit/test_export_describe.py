@@ -9,8 +9,8 @@ from export import sources
 from export.digests import folder_digest
 from export.download import Downloader, NotThere
 from export.sources import describe
-from export.weights import digest_of
 from export.wanted import Original
+from export.weights import digest_of
 from kizu_fast.domain import Operation
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings
