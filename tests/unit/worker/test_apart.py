@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kizu_fast.domain import APART, LIBRARY_OWNER, Caption, Embedding, Job, Operation, PhotoFacts, PhotoResult
-from kizu_fast.errors import PermanentError
+from kizu_fast.errors import DatabaseUnavailable, PermanentError
 from kizu_fast.store import FoundFile
 from kizu_fast.store.memory import MemoryQueue, MemoryResults
 from kizu_fast.store.memory_library import MemoryAssets
@@ -43,6 +43,20 @@ def test_only_captions_are_slow() -> None:
     assert APART == (Operation.DESCRIBE,)
 
 
+class AwayForCaptions(MemoryQueue):
+    """A queue that is out of reach for its first claims of captions."""
+
+    away = 0
+
+    async def claim(
+        self, worker_id: str, limit: int, lease_s: float, operations: Sequence[str] | None = None, *, without: Sequence[str] = ()
+    ) -> list[Job]:
+        if operations is not None and self.away:
+            self.away -= 1
+            raise DatabaseUnavailable("the database is away")
+        return await super().claim(worker_id, limit, lease_s, operations, without=without)
+
+
 @dataclass
 class Bench:
     """A worker whose captions take five seconds, one at a time, and whose other operations take a tenth of one. done: (seconds, asset, operations)."""
@@ -52,7 +66,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.database = MemoryDatabase(asyncio.get_running_loop().time)
-        self.queue, self.results, self.assets = MemoryQueue(self.database), MemoryResults(self.database), MemoryAssets(self.database)
+        self.queue, self.results, self.assets = AwayForCaptions(self.database), MemoryResults(self.database), MemoryAssets(self.database)
         self.captioner = asyncio.Semaphore(1)
         self.done: list[tuple[float, int, tuple[str, ...]]] = []
         self.captions_in_flight = self.most_captions = 0
@@ -197,5 +211,31 @@ def test_asking_again_joins_the_caption_that_still_waits(in_no_time: InNoTime) -
         await bench.queue.enqueue(LIBRARY_OWNER, list(bench.database.assets), ["describe"])
         await bench.run()
         assert len(bench.ended("describe")) == 1
+
+    in_no_time(main)
+
+
+def test_an_outage_between_the_two_claims_forgets_no_job(in_no_time: InNoTime) -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.queue.away = 3
+        await bench.add(range(2), ["embedding"])
+        await bench.add(range(10, 12), ["describe"])
+        await bench.run()
+        assert await bench.counts() == {"pending": 0, "processing": 0, "completed": 4, "failed": 0}
+        assert max(bench.ended("embedding")) < 3
+        assert all(job.attempts == 1 for job in bench.database.jobs.values())
+
+    in_no_time(main)
+
+
+def test_captions_that_fail_cost_no_other_photo_its_turn(in_no_time: InNoTime) -> None:
+    async def main() -> None:
+        bench = Bench(fails=(10, 11))
+        await bench.add(range(10, 14), ["describe"])
+        await bench.add(range(4), MIXED)
+        await bench.run()
+        assert await bench.counts() == {"pending": 0, "processing": 0, "completed": 10, "failed": 2}
+        assert max(bench.ended("embedding")) < 3
 
     in_no_time(main)
