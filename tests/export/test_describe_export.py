@@ -1,5 +1,6 @@
 """The export of captioners on tiny ones of the true structure: token for token what the original's generate() writes, whatever the batch."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable
@@ -148,6 +149,17 @@ def test_the_graph_declares_a_free_batch_and_a_fixed_length(exported: Exported) 
     assert facts["opset"] == graph.OPSET
     assert exported.spec.outputs[0].shape == (24,)
     assert (exported.spec.apart, exported.spec.cpu_batch) == (True, 1)
+
+
+def test_the_run_time_loads_it_and_says_the_same(exported: Exported) -> None:
+    async def main() -> np.ndarray:
+        backend = OnnxBackend(ModelRepository(exported.repository))
+        await backend.load(exported.spec)  # compares every tensor with the spec and proves it by an inference
+        outputs = await backend.infer(exported.spec, {"pixels": exported.pixels[:2]})
+        await backend.close()
+        return outputs["caption_tokens"]
+
+    assert np.array_equal(asyncio.run(main()), exported.ours[:2])
 
 
 def test_a_caption_cut_by_the_cap_is_text_too(exported: Exported) -> None:
