@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   python -m export --models yolov8n,yolov8x      some YOLOv8 sizes
   python -m export --models ViT-L-14/openai      both towers of another open_clip model
   python -m export --models Mine/v1 --weights DIR   a CLIP of your own: DIR/open_clip/Mine.json (open_clip's configuration) and Mine_v1.safetensors
+  python -m export --models describe             the captioner that DESCRIBE_MODEL and DESCRIBE_DETAIL name; a folder's is describe/florence-community--Florence-2-base/
 
 Nothing is done for a model when weights, code and packages are those it was exported with. A failed check against the
 original library installs nothing. Exit codes: 0 all models are there, 1 one is missing (a line says why and what to do), 2 usage.

@@ -19,7 +19,7 @@ from kizu_fast.models.labels import COCO
 from kizu_fast.specs import Family, ModelSpec, TensorSpec
 
 ROOT = Path(__file__).resolve().parents[1]
-QUEUE_TIMEOUT_US = {Family.CLIP_TEXT: 1_000_000}
+QUEUE_TIMEOUT_US = {Family.CLIP_TEXT: 1_000_000, Family.CAPTION: 60_000_000}
 DEFAULT_QUEUE_TIMEOUT_US = 5_000_000
 QUEUED_BATCHES = 4
 PRIORITIES = {Family.CLIP_IMAGE: 2, Family.CLIP_TEXT: 1}  # the default level of a request: 1 is a person who waits, 2 the worker

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export import packs, sources
-from export.digests import digest
+from export.digests import digest, folder_digest
 from export.download import Downloader, Unreachable, how_to_bring
 from export.wanted import Original
 from kizu_fast.errors import ConfigError
@@ -43,8 +43,10 @@ def find(original: Original, source: str | Path, cache: Path, downloader: Downlo
 
 
 def digest_of(path: Path) -> str:
-    """sha256 of a checkpoint, or of a pack's folder."""
-    return packs.pack_digest(path) if path.is_dir() else digest(path)
+    """sha256 of a checkpoint, of a pack's folder, or of a folder of any other files."""
+    if not path.is_dir():
+        return digest(path)
+    return packs.pack_digest(path) if any(path.glob("*.onnx")) else folder_digest(path)
 
 
 def in_folder(original: Original, folder: Path) -> Path:

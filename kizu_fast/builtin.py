@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer as Rules
 
 from kizu_fast.backends import fake
 from kizu_fast.backends.repository import ModelRepository, export_command
@@ -16,10 +17,24 @@ from kizu_fast.domain import Detections, Embedding, Photo
 from kizu_fast.errors import ConfigError
 from kizu_fast.geometry import nearest_bucket
 from kizu_fast.models import clip, yolo
+from kizu_fast.models.caption import load_rules
 from kizu_fast.models.clip_text import load_tokenizer
 from kizu_fast.models.easyocr_languages import known_languages, recogniser_for
 from kizu_fast.registry import Prepared
-from kizu_fast.specs import PPOCR_SETS, RANDOM, Family, ModelSpec, Tensors, clip_name, easyocr_names, face_names, is_random, ppocr_names, yolo_name
+from kizu_fast.specs import (
+    PPOCR_SETS,
+    RANDOM,
+    Family,
+    ModelSpec,
+    Tensors,
+    caption_name,
+    clip_name,
+    easyocr_names,
+    face_names,
+    is_random,
+    ppocr_names,
+    yolo_name,
+)
 
 
 class ClipImage:
@@ -127,6 +142,14 @@ class Stock(Protocol):
         """What a recogniser's classes stand for, in order. Raises ConfigError."""
         ...
 
+    def caption(self) -> str:
+        """The captioner that the settings name, there or not."""
+        ...
+
+    def caption_rules(self, name: str) -> Rules:
+        """What turns a captioner's ids into text. Raises ConfigError."""
+        ...
+
     def require(self, names: Sequence[str]) -> None:
         """Raises one ConfigError that names every missing model and the command that brings them."""
         ...
@@ -189,6 +212,16 @@ class ExportedModels:
     def characters(self, name: str) -> tuple[str, ...]:
         """From the model's folder. Raises ConfigError."""
         return self._repository.characters(name)
+
+    def caption(self) -> str:
+        """The untrained twin where there is nothing better and that is allowed."""
+        model, detail = self._chosen.describe_model, self._chosen.describe_detail
+        real, twin = caption_name(model, detail), caption_name(model, detail, random=True)
+        return twin if self._only_random((real,), (twin,)) else real
+
+    def caption_rules(self, name: str) -> Rules:
+        """Raises ConfigError when the tokenizer is missing or broken."""
+        return load_rules(self._repository.tokenizer(name))
 
     def require(self, names: Sequence[str]) -> None:
         """Raises one ConfigError for all that are missing."""
@@ -263,12 +296,20 @@ class FakeModels:
         """Small letters, whoever asks."""
         return fake.CHARACTERS
 
+    def caption(self) -> str:
+        """A name that no real captioner has."""
+        return fake.CAPTION.name
+
+    def caption_rules(self, name: str) -> Rules:  # noqa: ARG002  # there is one
+        """Made-up words."""
+        return fake.caption_rules()
+
     def require(self, names: Sequence[str]) -> None:
         """Nothing is ever missing."""
 
     def spec(self, name: str) -> ModelSpec:
         """Raises ConfigError for a name that is not its own."""
-        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS, fake.FACES, fake.FACE, *fake.PPOCR, *fake.EASYOCR):
+        for spec in (fake.IMAGE, fake.TEXT, fake.OBJECTS, fake.FACES, fake.FACE, fake.CAPTION, *fake.PPOCR, *fake.EASYOCR):
             if spec.name == name:
                 return spec
         raise ConfigError(f"the fake backend has no model {name}; it has {', '.join(self.names())}")

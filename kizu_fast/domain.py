@@ -13,7 +13,7 @@ from kizu_fast.errors import KizuError
 
 
 class Operation(StrEnum):
-    """What can be done to a photo. BUILT lists those that this version carries out, ALL what the word `all` means."""
+    """What can be done to a photo, in the order in which it is told."""
 
     EMBEDDING = "embedding"
     OBJECTS = "objects"
@@ -22,8 +22,8 @@ class Operation(StrEnum):
     DESCRIBE = "describe"
 
 
-BUILT: tuple[Operation, ...] = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES, Operation.OCR)
-ALL: tuple[Operation, ...] = tuple(operation for operation in BUILT if operation is not Operation.DESCRIBE)  # captions cost more than all the rest
+ALL: tuple[Operation, ...] = tuple(operation for operation in Operation if operation is not Operation.DESCRIBE)  # captions cost more than all the rest
+APART: tuple[Operation, ...] = (Operation.DESCRIBE,)  # seconds a photo: done in a job of its own, so that the other results do not wait for it
 
 LIBRARY_OWNER = UUID("00000000-0000-0000-0000-000000000001")
 
@@ -180,3 +180,4 @@ class PhotoResult:
     caption: Caption | None = None
     models: Mapping[Operation, str] = field(default_factory=dict)  # what ran, per operation that succeeded
     failures: Mapping[str, KizuError] = field(default_factory=dict)  # by operation
+    postponed: tuple[str, ...] = ()  # operations that this job asked for and that become a job of their own

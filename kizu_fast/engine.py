@@ -21,6 +21,7 @@ from kizu_fast.backends.onnx import KINDS, OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
+from kizu_fast.describe import Captioner, refusal
 from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
 from kizu_fast.errors import ConfigError, OperationUnavailable
 from kizu_fast.faces import FaceFinder
@@ -28,7 +29,7 @@ from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
 from kizu_fast.plan import plan
 from kizu_fast.ppocr import PpOcr
 from kizu_fast.registry import Chain, ModelType, Prepared, Registry
-from kizu_fast.specs import ModelSpec, Tensors, ppocr_names
+from kizu_fast.specs import UNSERVED_CAPTIONERS, ModelSpec, Tensors, ppocr_names
 
 log = structlog.get_logger()
 
@@ -96,6 +97,7 @@ class Engine:
         self.registry = registry
         self._config, self._backend, self._stock, self._lanes = config, backend, stock, lanes
         self._slots: Slots = lanes.turns if backend.profile.in_lanes else Turns(backend.profile.lanes)
+        self._apart: Slots = Turns(1)
         self._loaded: dict[tuple[str, str], Any] = {}  # (type, name) to a model whose spec the backend has proved
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}
         self._serving: dict[tuple[str, tuple[int, int] | None], _Serving] = {}
@@ -239,7 +241,8 @@ class Engine:
         serving = self._serving.get((spec.name, bucket))
         if serving is None or serving.batcher.stopped:
             shaped = spec if bucket is None else spec.at(bucket)
-            batcher = Batcher(shaped, self._infer, max_batch=self._largest_batch(spec), max_delay_s=spec.max_delay_us / 1e6, slots=self._slots)
+            slots = self._apart if spec.apart else self._slots
+            batcher = Batcher(shaped, self._infer, max_batch=self._largest_batch(spec), max_delay_s=spec.max_delay_us / 1e6, slots=slots)
             task = asyncio.get_running_loop().create_task(batcher.run(), name=f"batches of {spec.name} {bucket or ''}")
             task.add_done_callback(partial(_report_death, spec.name))
             serving = self._serving[spec.name, bucket] = _Serving(batcher, task)
@@ -306,13 +309,15 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
 def register_models(registry: Registry, stock: Stock, *, min_score: float, longest: int = 2048) -> None:
     """The built-in models. A new one takes a module of its own and a line here (docs/adding-a-model.md)."""
     image, text, objects = stock.names()
-    pack = stock.faces()[0].removesuffix("-detector")
+    pack, captioner = stock.faces()[0].removesuffix("-detector"), stock.caption()
     table: Sequence[tuple[ModelType, str, Callable[[], object]]] = (
         (ModelType.EMBEDDER, image, lambda: ClipImage(stock.spec(image))),
         (ModelType.TEXT_EMBEDDER, text, lambda: stock.text(text)),
         (ModelType.DETECTOR, objects, lambda: Yolo(stock.spec(objects), min_score=min_score)),
         (ModelType.FACE, pack, lambda: _face_finder(stock, pack)),
         *_readers(stock, longest),
+        (ModelType.VLM, captioner, lambda: Captioner(stock.spec(captioner), stock.caption_rules(captioner))),
+        *((ModelType.VLM, name, refusal(reason)) for name, reason in UNSERVED_CAPTIONERS.items()),
     )
     known = registry.available()
     for kind, name, factory in table:
@@ -328,6 +333,8 @@ def models_in_use(config: EngineConfig) -> tuple[str, ...]:
         Operation.EMBEDDING: lambda: (image,),
         Operation.OBJECTS: lambda: (objects,),
         Operation.FACES: stock.faces,
+        Operation.OCR: lambda: ppocr_names(stock.ppocr()) if stock.ocr_model() == "ppocr" else stock.easyocr(),
+        Operation.DESCRIBE: lambda: (stock.caption(),),
     }
     return (text, *(name for operation in plan(config.operations).operations if operation in by_operation for name in by_operation[operation]()))
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kizu_fast.domain import BUILT, Operation
+from kizu_fast.domain import Operation
 from kizu_fast.errors import PermanentError
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Operations in the order of BUILT. refused: one error per operation that this version does not carry out."""
+    """Operations in the order of the enumeration. refused: one error per word that is no operation."""
 
     operations: tuple[Operation, ...]
     refused: Mapping[str, PermanentError]
@@ -17,12 +17,9 @@ class Plan:
 
 def plan(operations: Sequence[str]) -> Plan:
     """Each operation once, however often and in whatever order it was asked for."""
-    wanted = tuple(operation for operation in BUILT if operation in operations)
+    wanted = tuple(operation for operation in Operation if operation in operations)
     return Plan(wanted, {str(word): _refusal(word) for word in operations if word not in wanted})
 
 
 def _refusal(word: str) -> PermanentError:
-    built = ", ".join(BUILT)
-    if word in set(Operation):
-        return PermanentError(f"{Operation(word)}: this version does not carry it out yet; it does {built}")
-    return PermanentError(f"{word!r} is no operation; this version does {built}")
+    return PermanentError(f"{word!r} is no operation; this version does {', '.join(Operation)}")

@@ -9,11 +9,12 @@ from uuid import UUID
 
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from kizu_fast.domain import ALL, LIBRARY_OWNER, Operation
 from kizu_fast.errors import ConfigError
+from kizu_fast.specs import CAPTIONERS, UNSERVED_CAPTIONERS
 
 BackendName = Literal["cpu", "cuda", "tensorrt", "coreml", "openvino", "triton", "fake"]
 
@@ -63,14 +64,31 @@ class Settings(BaseSettings):
     object_min_score: float = Field(default=0.25, ge=0, le=1)
     ocr_model: Literal["easyocr", "ppocr"] = "easyocr"
     ocr_languages: str = "en"
-    describe_model: str | None = None
-    describe_detail: str | None = None
+    describe_model: str = "florence2"
+    describe_detail: str = "caption"
     triton_urls: str = "127.0.0.1:8001"
 
     @field_validator("operations", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return parse_operations(value) if isinstance(value, str) else value
+
+    @field_validator("describe_model")
+    @classmethod
+    def _is_served(cls, value: str) -> str:
+        if value in UNSERVED_CAPTIONERS:
+            raise ValueError(UNSERVED_CAPTIONERS[value])
+        if value not in CAPTIONERS:
+            raise ValueError(f"unknown captioner; it is one of {', '.join(CAPTIONERS)}")
+        return value
+
+    @field_validator("describe_detail")
+    @classmethod
+    def _is_known_to_the_captioner(cls, value: str, info: ValidationInfo) -> str:
+        model = str(info.data.get("describe_model"))  # not there when it was refused itself
+        if model in CAPTIONERS and value not in CAPTIONERS[model].details:
+            raise ValueError(f"{model} describes in these levels of detail: {', '.join(CAPTIONERS[model].details)}")
+        return value
 
     @property
     def library_roots(self) -> tuple[Path, ...]:

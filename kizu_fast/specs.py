@@ -59,6 +59,7 @@ class ModelSpec:
     labels: tuple[str, ...] = ()
     version: int = 1
     space: str | None = None  # vector space of an embedder
+    apart: bool = False  # a row takes seconds on a CPU: it has a slot and a thread of its own, and never keeps a lane from the others
     cpu_batch: int = 1  # largest batch that gains something on a CPU (docs/decisions/007-lanes.md); elsewhere batches grow to max_batch
 
     @property
@@ -352,4 +353,50 @@ def ppocr_recogniser(name: str) -> ModelSpec:
         preprocessing="line1",
         postprocessing="ctc1",
         buckets=tuple((PPOCR_LINE, width) for width in reversed(PPOCR_WIDTHS)),  # the last one is what a backend proves itself with
+        cpu_batch=8,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionerWords:
+    """What DESCRIBE_MODEL may name: how its models are called, and the levels of detail that it knows, the shortest first."""
+
+    stem: str
+    details: tuple[str, ...]
+
+
+CAPTIONERS: Mapping[str, CaptionerWords] = {
+    "florence2": CaptionerWords("florence-2-base", ("caption", "detailed", "more")),
+    "vit-gpt2": CaptionerWords("vit-gpt2", ("caption",)),
+}
+
+_INSTEAD = "it is not part of this edition; set DESCRIBE_MODEL=florence2"
+UNSERVED_CAPTIONERS: Mapping[str, str] = {
+    "llava": f"llava has 7 billion parameters: 14 GB, about a minute a photo on two cores, and a second runtime beside this one; {_INSTEAD}",
+    "moondream": f"moondream brings code of its own with its weights, which is never run here; {_INSTEAD}",
+    "blip": f"blip has no export here yet; {_INSTEAD}, which captions better, or DESCRIBE_MODEL=vit-gpt2 for a small machine",
+}
+
+
+def caption_name(model: str, detail: str, *, random: bool = False) -> str:
+    """('florence2', 'caption') to florence-2-base-caption, with RANDOM behind it for untrained weights."""
+    return f"{CAPTIONERS[model].stem}-{detail}" + (f"-{RANDOM}" if random else "")
+
+
+def caption(name: str, *, side: int, length: int, preprocessing: str) -> ModelSpec:
+    """Captioner: the whole picture stretched to uint8 RGB (side, side, 3); out come the ids of the greedy caption, padded to (length,).
+
+    The loop is in the graph. preprocessing is a key of models.caption.STEPS. A batch is done when its longest caption is.
+    """
+    return ModelSpec(
+        name=name,
+        family=Family.CAPTION,
+        inputs=(TensorSpec("pixels", "uint8", (side, side, 3)),),
+        outputs=(TensorSpec("caption_tokens", "int32", (length,)),),
+        batch_sizes=(1, 2, 4, 8),
+        max_delay_us=20000,
+        preprocessing=preprocessing,
+        postprocessing="text1",
+        apart=True,
+        cpu_batch=1,  # a batch of four takes four times as long and 0.75 GB more a picture
     )

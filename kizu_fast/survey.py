@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kizu_fast.domain import BUILT, Operation
+from kizu_fast.domain import Operation
 from kizu_fast.engine import TYPES, EngineConfig, registry_of
 from kizu_fast.errors import ConfigError
 from kizu_fast.registry import Chain, Registry
@@ -25,7 +25,7 @@ class Survey:
 def survey(config: EngineConfig) -> Survey:
     """Every operation of this version, whatever config.operations asks for. Reads manifests only; never raises for a model that is not there."""
     registry, filed, missing = registry_of(config), dict[Operation, str](), dict[Operation, str]()
-    for operation in BUILT:
+    for operation in Operation:
         try:
             name = registry.default(TYPES[operation])
             if operation not in _SPACED:

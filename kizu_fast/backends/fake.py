@@ -10,6 +10,9 @@ from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as Rules
+from tokenizers.models import WordLevel
 
 from kizu_fast import specs
 from kizu_fast.backends import Profile, Running
@@ -32,6 +35,8 @@ PPOCR = tuple(
     make(name) for make, name in zip((specs.ppocr_detector, specs.ppocr_classifier, specs.ppocr_recogniser), specs.ppocr_names(VARIANT), strict=True)
 )
 EASYOCR = (specs.easyocr_detector("fake-easyocr-detector"), specs.easyocr_recogniser("fake-easyocr-recogniser", languages=("en",)))
+CAPTION = specs.caption("fake-caption", side=64, length=12, preprocessing="stretch1-bicubic")
+WORDS = ("<s>", "<pad>", "</s>", "a", "picture", "of", "two", "dogs", "boats", "chairs", "birds", "on", "the", "beach", "at", "night")
 
 Fault = Callable[[ModelSpec, Tensors], Awaitable[None]]
 
@@ -47,6 +52,13 @@ def tokenize(text: str) -> NDArray[np.int32]:
     raw = text.encode("utf-8", "surrogatepass")[:CONTEXT]
     row[: len(raw)] = list(raw)
     return row
+
+
+def caption_rules() -> Rules:
+    """WORDS by their number; the first three are no text."""
+    rules = Rules(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))  # noqa: S106  # a token of text
+    rules.add_special_tokens([AddedToken(word, special=True) for word in WORDS[:3]])
+    return rules
 
 
 async def _no_fault(_spec: ModelSpec, _inputs: Tensors) -> None:
@@ -112,12 +124,22 @@ def _answer(spec: ModelSpec, row: Tensors) -> dict[str, NDArray[np.generic]]:
         return _faces(rng, row[spec.inputs[0].name].shape[:2])
     if spec.family in _TEXT_ANSWERS:
         return _TEXT_ANSWERS[spec.family](rng, row[spec.inputs[0].name].shape[:2])
+    if spec.family is Family.CAPTION:
+        return {spec.outputs[0].name: _caption(spec.outputs[0].shape[0], rng)}
     return {output.name: _unit_vector(output, rng) for output in spec.outputs}
 
 
 def _unit_vector(output: TensorSpec, rng: np.random.Generator) -> NDArray[np.generic]:
     values = rng.standard_normal(output.shape)
     return (values / np.linalg.norm(values)).astype(DTYPES[output.dtype])
+
+
+def _caption(length: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Two to six words between start and end, padded."""
+    words = rng.integers(3, len(WORDS), int(rng.integers(2, 7)))
+    row = np.full(length, 1, np.int32)
+    row[: len(words) + 2] = [0, *words, 2]
+    return row
 
 
 def _objects(spec: ModelSpec, rng: np.random.Generator, size: tuple[int, ...]) -> dict[str, NDArray[np.generic]]:

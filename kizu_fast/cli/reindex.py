@@ -7,7 +7,7 @@ import typer
 
 from kizu_fast.cli.output import print_json, remark
 from kizu_fast.cli.status import AsJson, User
-from kizu_fast.domain import BUILT, Operation
+from kizu_fast.domain import Operation
 from kizu_fast.settings import Settings, load_settings, parse_operations
 from kizu_fast.store.library import Library
 from kizu_fast.survey import survey
@@ -30,7 +30,7 @@ def reindex(
     """
     settings = load_settings()
     try:
-        wanted = BUILT if operations is None else parse_operations(operations)
+        wanted = tuple(Operation) if operations is None else parse_operations(operations)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--operations") from None
 

@@ -182,8 +182,10 @@ class Card:
 class JobQueue(Protocol):
     """Leased, fenced, at-least-once jobs. Every call names jobs by id and lease token; those that passed on are left out of the answer."""
 
-    async def claim(self, worker_id: str, limit: int, lease_s: float, operations: Sequence[str] | None = None) -> list[Job]:
-        """Up to limit due jobs, best first; with operations only jobs that ask for nothing else."""
+    async def claim(
+        self, worker_id: str, limit: int, lease_s: float, operations: Sequence[str] | None = None, *, without: Sequence[str] = ()
+    ) -> list[Job]:
+        """Up to limit due jobs, best first; with operations only jobs that ask for nothing else; no job that asks for nothing but `without`."""
         ...
 
     async def heartbeat(self, jobs: Sequence[Job], lease_s: float) -> set[UUID]:

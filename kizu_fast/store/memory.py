@@ -28,10 +28,19 @@ class MemoryQueue:
     def __init__(self, database: MemoryDatabase) -> None:
         self._db = database
 
-    async def claim(self, worker_id: str, limit: int, lease_s: float, operations: Sequence[str] | None = None) -> list[Job]:  # noqa: ARG002
+    async def claim(
+        self,
+        worker_id: str,  # noqa: ARG002
+        limit: int,
+        lease_s: float,
+        operations: Sequence[str] | None = None,
+        *,
+        without: Sequence[str] = (),
+    ) -> list[Job]:
         """Due jobs by priority, then due time."""
         now, allowed = self._db.clock(), None if operations is None else set(operations)
         due = [job for job in self._db.jobs.values() if job.status == "pending" and job.due <= now and (allowed is None or job.operations <= allowed)]
+        due = [job for job in due if not job.operations <= set(without)]
         taken = sorted(due, key=lambda job: (job.priority, job.due, job.order))[:limit]
         for job in taken:
             job.status, job.error, job.lease_ends = "processing", None, now + lease_s
@@ -184,6 +193,7 @@ class MemoryResults:
             except PermanentError as error:
                 failed[job.id] = error
                 continue
+            self._db.enqueue(job.asset.id, result.postponed)
             if rows.failure is None:
                 self._db.jobs[job.id].status, self._db.jobs[job.id].error = "completed", None
                 completed.add(job.id)

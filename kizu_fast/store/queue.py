@@ -22,10 +22,12 @@ class Queue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, worker_id: str, limit: int, lease_s: float, operations: Sequence[str] | None = None) -> list[Job]:
+    async def claim(
+        self, worker_id: str, limit: int, lease_s: float, operations: Sequence[str] | None = None, *, without: Sequence[str] = ()
+    ) -> list[Job]:
         """Up to limit due jobs, best first, with the facts of their assets, in one round trip."""
-        asked = None if operations is None else [str(operation) for operation in operations]
-        return [_job(row) for row in await self._database.fetch("claim", worker_id, limit, timedelta(seconds=lease_s), asked)]
+        asked, spared = None if operations is None else list(map(str, operations)), list(map(str, without)) or None
+        return [_job(row) for row in await self._database.fetch("claim", worker_id, limit, timedelta(seconds=lease_s), asked, spared)]
 
     async def heartbeat(self, jobs: Sequence[Job], lease_s: float) -> set[UUID]:
         """Prolongs the leases; the ids still owned. The worker drops the rest at once."""

@@ -86,6 +86,7 @@ class Results:
         await _replace_texts(connection, mine)
         await _replace_captions(connection, mine)
         await _put_outcomes(connection, mine)
+        await _queue_postponed(connection, mine)
         failed |= {row.job.id: row.failure for row in mine if row.failure is not None}
         completed = await _complete(connection, [row for row in mine if row.failure is None])
         return Settled(completed, failed, frozenset(row.job.id for row in rows) - owned)
@@ -191,6 +192,13 @@ async def _put_outcomes(connection: asyncpg.Connection, rows: Sequence[ResultRow
             [outcome.items for _, outcome in pairs],
             [outcome.error for _, outcome in pairs],
         )
+
+
+async def _queue_postponed(connection: asyncpg.Connection, rows: Sequence[ResultRows]) -> None:
+    """Slow operations become jobs of their own with the commit that stores the others' results: neither is lost, whoever dies."""
+    for user in {row.job.asset.user_id for row in rows if row.result.postponed}:
+        rest = {row.job.asset.id: row.result.postponed for row in rows if row.result.postponed and row.job.asset.user_id == user}
+        await connection.fetch(statement("enqueue"), user, *wanted(rest), 5)
 
 
 async def _complete(connection: asyncpg.Connection, rows: Sequence[ResultRows]) -> frozenset[UUID]:

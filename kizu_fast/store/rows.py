@@ -8,7 +8,7 @@ from uuid import UUID
 
 import numpy as np
 
-from kizu_fast.domain import BUILT, Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
+from kizu_fast.domain import Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
 from kizu_fast.errors import ImageTooLarge, KizuError, OperationUnavailable, PermanentError
 from kizu_fast.store import UNRUN, reason_of, storable
 from kizu_fast.store.checks import check_finite, check_unit, frame_of, name_of
@@ -100,7 +100,7 @@ def outcome_rows(result: PhotoResult) -> tuple[OutcomeRow, ...]:
     failed = [
         OutcomeRow(operation, UNRUN, "failed", error=reason_of(error))
         for operation, error in result.failures.items()
-        if operation in BUILT and isinstance(error, PermanentError) and not isinstance(error, ImageTooLarge | OperationUnavailable)
+        if operation in set(Operation) and isinstance(error, PermanentError) and not isinstance(error, ImageTooLarge | OperationUnavailable)
     ]
     return (*done, *failed)
 

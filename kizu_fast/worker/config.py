@@ -17,6 +17,8 @@ def engine_config(settings: Settings, operations: tuple[str, ...]) -> EngineConf
             face_model=settings.face_model_name,
             ocr_model=settings.ocr_model,
             ocr_languages=tuple(code.strip() for code in settings.ocr_languages.split(",") if code.strip()),
+            describe_model=settings.describe_model,
+            describe_detail=settings.describe_detail,
         ),
         allow_random=settings.allow_random,
         operations=operations,

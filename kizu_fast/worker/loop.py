@@ -5,14 +5,14 @@ A chain of bounded awaits, not of queues. Photos in flight are bounded by slots,
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
-from kizu_fast.domain import Job, PhotoResult
+from kizu_fast.domain import APART, Job, PhotoResult
 from kizu_fast.errors import ConfigError, DatabaseUnavailable, FileUnsettled, KizuError, LeaseLost, Outage, PermanentError, TransientError
 from kizu_fast.store import JobQueue, ResultStore
 from kizu_fast.worker.outage import OutageGate
@@ -43,6 +43,8 @@ class WorkerOptions:
     drain: bool = False
     drain_s: float = 20.0  # what a photo in flight gets after the signal to stop
     operations: tuple[str, ...] | None = None
+    apart: tuple[str, ...] = APART  # jobs that ask for nothing but these run beside the others, and are claimed when nothing else waits
+    slots_apart: int = 2  # one that computes, one that is decoded meanwhile
 
 
 class Worker:
@@ -64,6 +66,7 @@ class Worker:
         self._services = OutageGate()  # backend and library: cleared by a photo that came through
         self._settler = Settler(self._queue, results, self._database, tally)
         self._running: dict[UUID, tuple[Job, asyncio.Task[None]]] = {}
+        self._beside: set[UUID] = set()  # of these, the jobs that do not count for the slots
         self._lost: set[UUID] = set()
         self._settling: set[UUID] = set()
         self._unfinished: list[Job] = []
@@ -110,7 +113,7 @@ class Worker:
             await self._services.wait()
             self._wakeup.clear()
             try:
-                jobs = await self._claim(1 if self._services.closed else wanted)
+                jobs = await self._claim(1 if self._services.closed else wanted, beside=not self._services.closed)
                 if not jobs and await self._is_drained():
                     return
             except DatabaseUnavailable as error:
@@ -128,14 +131,37 @@ class Worker:
     async def _wait_for_room(self) -> int:
         """Free slots, at least a quarter of all, so that claims stay batches."""
         while True:
-            free = self._options.slots - len(self._running)
+            free = self._options.slots - len(self._running) + len(self._beside)
             if free * 4 >= self._options.slots:
                 return free
             self._room.clear()
             await self._room.wait()
 
-    async def _claim(self, limit: int) -> list[Job]:
-        claim = asyncio.ensure_future(self._queue.claim(self._options.worker_id, limit, self._options.lease_s, self._options.operations))
+    async def _claim(self, limit: int, *, beside: bool) -> list[Job]:
+        """Up to limit jobs, and slow ones beside them when there are fewer."""
+        jobs = await self._claim_some(limit, self._options.operations, self._options.apart)
+        room = self._options.slots_apart - len(self._beside)
+        allowed = [o for o in self._options.apart if self._options.operations is None or o in self._options.operations]
+        if len(jobs) < limit and room > 0 and allowed and (beside or not jobs):
+            slow = await self._claim_slow(jobs, room if beside else 1, allowed)
+            self._beside |= {job.id for job in slow}
+            jobs = [*jobs, *slow]
+        return jobs
+
+    async def _claim_slow(self, jobs: list[Job], limit: int, operations: Sequence[str]) -> list[Job]:
+        """Jobs of slow operations. Whatever happens here, jobs that were claimed just before are not forgotten."""
+        try:
+            return await self._claim_some(limit, operations, ())
+        except DatabaseUnavailable:
+            if not jobs:
+                raise
+            return []
+        except asyncio.CancelledError:
+            self._unfinished += jobs
+            raise
+
+    async def _claim_some(self, limit: int, operations: Sequence[str] | None, without: Sequence[str]) -> list[Job]:
+        claim = asyncio.ensure_future(self._queue.claim(self._options.worker_id, limit, self._options.lease_s, operations, without=without))
         try:
             return await asyncio.shield(claim)
         except asyncio.CancelledError:
@@ -170,8 +196,9 @@ class Worker:
             self._settling.discard(job.id)
             self._running.pop(job.id, None)
             self._room.set()
-            if self._options.drain and not self._running:
-                self._wakeup.set()  # perhaps that was the last one
+            if job.id in self._beside or (self._options.drain and not self._running):
+                self._wakeup.set()  # the next slow one may come, or perhaps that was the last one
+            self._beside.discard(job.id)
 
     async def _ending(self, job: Job) -> Ending:  # noqa: PLR0911  # one return per class of error
         """Errors become endings: the class decides, never the text."""

@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from kizu_fast.budget import ByteBudget
-from kizu_fast.domain import Asset, Job, Photo, PhotoFacts, PhotoResult
+from kizu_fast.domain import APART, Asset, Job, Photo, PhotoFacts, PhotoResult
 from kizu_fast.engine import Engine
 from kizu_fast.errors import FileUnsettled, ImageUnreadable
 from kizu_fast.sources import FileBytes
@@ -36,7 +37,8 @@ class PhotoProcess:
         async with self.budget.hold(bytes_needed(job.asset, self.engine.long_side(job.operations))):
             file = await self._fetch(job.asset)
             photo, facts = await self._decode(job, file)
-            analysis = await self.engine.analyse(photo, job.operations)
+            now, later = split(job.operations)
+            analysis = await self.engine.analyse(photo, now)
         changed = (file.byte_size, file.mtime_ns) != (job.asset.byte_size, job.asset.mtime_ns) or job.asset.sha256 is None
         return PhotoResult(
             facts=facts,
@@ -50,6 +52,7 @@ class PhotoProcess:
             caption=analysis.caption,
             models=analysis.models,
             failures=analysis.failures,
+            postponed=later,
         )
 
     async def _fetch(self, asset: Asset) -> FileBytes:
@@ -67,6 +70,12 @@ class PhotoProcess:
             if 0 <= age_s < SETTLE_S:
                 raise FileUnsettled(f"{display(job.asset.path)} is still being written") from error
             raise
+
+
+def split(operations: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What this job does, and what becomes a job of its own: slow operations, unless nothing else was asked for."""
+    slow = tuple(str(operation) for operation in operations if operation in APART)
+    return (tuple(operations), ()) if len(slow) == len(operations) else (tuple(o for o in operations if o not in APART), slow)
 
 
 def bytes_needed(asset: Asset, long_side: int = 1) -> int:

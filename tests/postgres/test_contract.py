@@ -1,5 +1,6 @@
 """One contract, two stores: whatever PostgreSQL promises, the fake in memory keeps, and the other way round."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import numpy as np
@@ -29,6 +30,55 @@ async def test_a_claim_carries_the_facts_of_its_asset(stores: Stores) -> None:
     assert (job.asset.width, job.asset.height, job.asset.byte_size) == (400, 200, 1)
     assert job.asset.mtime_ns == file("/photos/a.jpg", "a").mtime_ns
     assert (set(job.operations), job.attempts, job.max_attempts, job.lease_token) == (set(BOTH), 1, 3, 1)
+
+
+async def test_a_claim_can_leave_out_jobs_that_ask_for_nothing_but_slow_operations(stores: Stores) -> None:
+    slow = await registered(stores, 3, ("describe",), name="slow")
+    mixed = await registered(stores, 2, ("describe", "embedding"), name="mixed")
+    fast = await registered(stores, 2, ("embedding",), name="fast")
+
+    claimed = await stores.queue.claim("w", 100, 60, without=["describe"])
+    assert {job.asset.id for job in claimed} == {*mixed, *fast}
+    assert await stores.queue.claim("w", 100, 60, ["embedding"], without=["describe"]) == []
+
+    rest = await stores.queue.claim("w", 100, 60, ["describe"])
+    assert {job.asset.id for job in rest} == set(slow)
+
+
+async def test_what_a_job_puts_off_is_queued_with_its_results_or_not_at_all(stores: Stores) -> None:
+    await registered(stores, 1, ("embedding", "describe"))
+    (job,) = await claim_all(stores)
+    lost = replace(job, lease_token=job.lease_token + 1)
+
+    assert (await stores.results.settle([(lost, replace(result(lost, axis(0)), postponed=("describe",)))])).lost == {job.id}
+    assert await stores.queue.unfinished() == 1
+
+    settled = await stores.results.settle([(job, replace(result(job, axis(0)), postponed=("describe",)))])
+    assert settled.completed == {job.id}
+    (later,) = await claim_all(stores)
+    assert (later.asset.id, later.operations, later.id != job.id) == (job.asset.id, ("describe",), True)
+
+
+async def test_what_was_put_off_joins_a_job_that_waits_already(stores: Stores) -> None:
+    (asset,) = await registered(stores, 1, ("embedding", "describe"))
+    (job,) = await claim_all(stores)
+    await stores.queue.enqueue(ALICE, [asset], ["objects"])
+
+    await stores.results.settle([(job, replace(result(job, axis(0)), postponed=("describe",)))])
+
+    (later,) = await claim_all(stores)
+    assert set(later.operations) == {"objects", "describe"}
+
+
+async def test_a_failed_operation_does_not_take_what_was_put_off_with_it(stores: Stores) -> None:
+    await registered(stores, 1, ("embedding", "describe"))
+    (job,) = await claim_all(stores)
+
+    settled = await stores.results.settle([(job, replace(result(job, failures={"embedding": PermanentError("no")}), postponed=("describe",)))])
+
+    assert set(settled.failed) == {job.id}
+    (later,) = await claim_all(stores)
+    assert later.operations == ("describe",)
 
 
 async def test_a_claimed_job_is_claimed_once(stores: Stores) -> None:

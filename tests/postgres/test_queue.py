@@ -116,7 +116,7 @@ async def explain_claim(database: Database) -> list[str]:
         await connection.execute("load 'auto_explain'")
         for name, value in settings.items():
             await connection.execute(f"set auto_explain.{name} = '{value}'")
-        await connection.fetch(statement("claim"), "w", 8, timedelta(seconds=60), None)
+        await connection.fetch(statement("claim"), "w", 8, timedelta(seconds=60), None, ["describe"])
     except asyncpg.UndefinedFileError:
         pytest.skip("this server carries no auto_explain")
     finally:

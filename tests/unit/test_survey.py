@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kizu_fast.backends import fake
 from kizu_fast.builtin import Chosen
-from kizu_fast.domain import BUILT, Operation
+from kizu_fast.domain import Operation
 from kizu_fast.engine import EngineConfig
 from kizu_fast.survey import survey
 
@@ -15,7 +15,7 @@ def test_results_are_filed_under_a_space_or_the_name_of_the_model() -> None:
     assert found.filed[Operation.EMBEDDING] == fake.SPACE
     assert found.filed[Operation.OBJECTS] == fake.OBJECTS.name
     assert found.filed[Operation.FACES] == fake.FACE.space
-    assert set(found.filed) == set(BUILT)
+    assert set(found.filed) == set(Operation)
     assert found.missing == {}
 
 

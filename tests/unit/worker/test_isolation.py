@@ -11,7 +11,7 @@ import pytest
 from processes import paint
 
 from kizu_fast.budget import ByteBudget
-from kizu_fast.domain import BUILT, LIBRARY_OWNER, Operation, Photo, TextLine, Texts
+from kizu_fast.domain import LIBRARY_OWNER, Operation, Photo, TextLine, Texts
 from kizu_fast.engine import EngineConfig, open_engine
 from kizu_fast.errors import PermanentError
 from kizu_fast.ingest import IngestOrder, ingest
@@ -27,7 +27,6 @@ from kizu_fast.worker.roots import LibraryRoots
 
 CAP = 1_000_000
 OPERATIONS = (Operation.EMBEDDING, Operation.FACES, Operation.OCR)
-pytestmark = pytest.mark.skipif(Operation.OCR not in BUILT, reason="this version does not read text")
 
 
 @dataclass

@@ -50,9 +50,11 @@ class StormyQueue(MemoryQueue):
         super().__init__(database)
         self.weather = weather
 
-    async def claim(self, worker_id: str, limit: int, lease_s: float, operations: Sequence[str] | None = None) -> list[Job]:
+    async def claim(
+        self, worker_id: str, limit: int, lease_s: float, operations: Sequence[str] | None = None, *, without: Sequence[str] = ()
+    ) -> list[Job]:
         self.weather.check()
-        return await super().claim(worker_id, limit, lease_s, operations)
+        return await super().claim(worker_id, limit, lease_s, operations, without=without)
 
     async def heartbeat(self, jobs: Sequence[Job], lease_s: float) -> set[UUID]:
         self.weather.check()
