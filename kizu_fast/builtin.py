@@ -18,23 +18,11 @@ from kizu_fast.errors import ConfigError
 from kizu_fast.geometry import nearest_bucket
 from kizu_fast.models import clip, yolo
 from kizu_fast.models.caption import load_rules
+from kizu_fast.models.captioners import caption_name
 from kizu_fast.models.clip_text import load_tokenizer
 from kizu_fast.models.easyocr_languages import known_languages, recogniser_for
 from kizu_fast.registry import Prepared
-from kizu_fast.specs import (
-    PPOCR_SETS,
-    RANDOM,
-    Family,
-    ModelSpec,
-    Tensors,
-    caption_name,
-    clip_name,
-    easyocr_names,
-    face_names,
-    is_random,
-    ppocr_names,
-    yolo_name,
-)
+from kizu_fast.specs import PPOCR_SETS, RANDOM, Family, ModelSpec, Tensors, clip_name, easyocr_names, face_names, is_random, ppocr_names, yolo_name
 
 
 class ClipImage:

@@ -22,7 +22,9 @@ class Operation(StrEnum):
     DESCRIBE = "describe"
 
 
-ALL: tuple[Operation, ...] = tuple(operation for operation in Operation if operation is not Operation.DESCRIBE)  # captions cost more than all the rest
+ALL: tuple[Operation, ...] = tuple(
+    operation for operation in Operation if operation is not Operation.DESCRIBE
+)  # captions cost more than all the rest
 APART: tuple[Operation, ...] = (Operation.DESCRIBE,)  # seconds a photo: done in a job of its own, so that the other results do not wait for it
 
 LIBRARY_OWNER = UUID("00000000-0000-0000-0000-000000000001")

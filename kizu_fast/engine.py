@@ -14,22 +14,20 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from kizu_fast import easyocr, imaging
+from kizu_fast import imaging
 from kizu_fast.analysis import Analysis, analyse
 from kizu_fast.backends import Backend, Running, fake
 from kizu_fast.backends.onnx import KINDS, OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.batching import Batcher, Slots
-from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
-from kizu_fast.describe import Captioner, refusal
+from kizu_fast.builtin import Chosen, ExportedModels, FakeModels, Stock
+from kizu_fast.catalogue import register_models
 from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
 from kizu_fast.errors import ConfigError, OperationUnavailable
-from kizu_fast.faces import FaceFinder
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
 from kizu_fast.plan import plan
-from kizu_fast.ppocr import PpOcr
 from kizu_fast.registry import Chain, ModelType, Prepared, Registry
-from kizu_fast.specs import UNSERVED_CAPTIONERS, ModelSpec, Tensors, ppocr_names
+from kizu_fast.specs import ModelSpec, Tensors
 
 log = structlog.get_logger()
 
@@ -287,7 +285,7 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
     """
     if config.decode not in ("scaled", "exact"):
         raise ConfigError(f"KIZU_DECODE is {config.decode!r}; it may be scaled or exact")
-    stock = _stock(config)
+    stock = stock_of(config)
     registry = Registry() if registry is None else registry
     register_models(registry, stock, min_score=config.min_score, longest=config.max_image_size)
     wanted = plan(config.operations).operations
@@ -306,39 +304,6 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
         await engine.close()
 
 
-def register_models(registry: Registry, stock: Stock, *, min_score: float, longest: int = 2048) -> None:
-    """The built-in models. A new one takes a module of its own and a line here (docs/adding-a-model.md)."""
-    image, text, objects = stock.names()
-    pack, captioner = stock.faces()[0].removesuffix("-detector"), stock.caption()
-    table: Sequence[tuple[ModelType, str, Callable[[], object]]] = (
-        (ModelType.EMBEDDER, image, lambda: ClipImage(stock.spec(image))),
-        (ModelType.TEXT_EMBEDDER, text, lambda: stock.text(text)),
-        (ModelType.DETECTOR, objects, lambda: Yolo(stock.spec(objects), min_score=min_score)),
-        (ModelType.FACE, pack, lambda: _face_finder(stock, pack)),
-        *_readers(stock, longest),
-        (ModelType.VLM, captioner, lambda: Captioner(stock.spec(captioner), stock.caption_rules(captioner))),
-        *((ModelType.VLM, name, refusal(reason)) for name, reason in UNSERVED_CAPTIONERS.items()),
-    )
-    known = registry.available()
-    for kind, name, factory in table:
-        if name not in known.get(kind, ()):
-            registry.register(kind, name, factory)  # the first of its type is the default: a caller's own stays it
-
-
-def models_in_use(config: EngineConfig) -> tuple[str, ...]:
-    """Folders of the repository that the settings mean, there or not: those of config.operations, and the tower that reads questions."""
-    stock = _stock(config)
-    image, text, objects = stock.names()
-    by_operation: Mapping[str, Callable[[], tuple[str, ...]]] = {
-        Operation.EMBEDDING: lambda: (image,),
-        Operation.OBJECTS: lambda: (objects,),
-        Operation.FACES: stock.faces,
-        Operation.OCR: lambda: ppocr_names(stock.ppocr()) if stock.ocr_model() == "ppocr" else stock.easyocr(),
-        Operation.DESCRIBE: lambda: (stock.caption(),),
-    }
-    return (text, *(name for operation in plan(config.operations).operations if operation in by_operation for name in by_operation[operation]()))
-
-
 async def _load_all(engine: Engine, operations: Sequence[Operation]) -> None:
     """All at once, each in its own thread: the sessions of CLIP and YOLOv8m open in the time of the slower one.
 
@@ -352,30 +317,6 @@ async def _load_all(engine: Engine, operations: Sequence[Operation]) -> None:
         engine.unavailable[operation] = str(error)
 
 
-def _face_finder(stock: Stock, pack: str) -> FaceFinder:
-    """Raises one ConfigError for all that is missing."""
-    stock.require(stock.faces())
-    detector, embedder = map(stock.spec, stock.faces())
-    return FaceFinder(pack, detector, embedder)
-
-
-def _readers(stock: Stock, longest: int) -> list[tuple[ModelType, str, Callable[[], object]]]:
-    """The reader that OCR_MODEL names, as lines of the table above."""
-    variant = stock.ppocr()
-    table: Mapping[str, tuple[str, Callable[[], object]]] = {
-        "ppocr": (f"ppocr-{variant}", lambda: _ppocr(stock, variant, longest)),
-        "easyocr": (easyocr.name_in(stock), lambda: easyocr.load(stock, longest)),
-    }
-    return [(ModelType.OCR, *table[word]) for word in table if word == stock.ocr_model()]
-
-
-def _ppocr(stock: Stock, variant: str, longest: int) -> PpOcr:
-    """Raises one ConfigError for all that is missing."""
-    names = ppocr_names(variant)
-    stock.require(names)
-    return PpOcr(f"ppocr-{variant}", [stock.spec(name) for name in names], stock.characters(names[-1]), longest=longest)
-
-
 def _specs(model: Any) -> tuple[ModelSpec, ...]:
     """The graphs of a model; none for None."""
     if model is None:
@@ -383,7 +324,8 @@ def _specs(model: Any) -> tuple[ModelSpec, ...]:
     return tuple(part.spec for part in model.parts) if isinstance(model, Chain) else (model.spec,)
 
 
-def _stock(config: EngineConfig) -> Stock:
+def stock_of(config: EngineConfig) -> Stock:
+    """Where the specs of a configuration's models come from."""
     if config.backend == "fake":
         return FakeModels(config.chosen)
     repository = ModelRepository(config.model_repository)
@@ -407,5 +349,5 @@ def _report_death(model: str, task: asyncio.Task[None]) -> None:
 def registry_of(config: EngineConfig) -> Registry:
     """The models that a configuration means, none of them loaded."""
     registry = Registry()
-    register_models(registry, _stock(config), min_score=config.min_score)
+    register_models(registry, stock_of(config), min_score=config.min_score)
     return registry

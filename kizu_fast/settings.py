@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from kizu_fast.domain import ALL, LIBRARY_OWNER, Operation
 from kizu_fast.errors import ConfigError
-from kizu_fast.specs import CAPTIONERS, UNSERVED_CAPTIONERS
+from kizu_fast.models.captioners import CAPTIONERS, UNSERVED_CAPTIONERS
 
 BackendName = Literal["cpu", "cuda", "tensorrt", "coreml", "openvino", "triton", "fake"]
 

@@ -8,8 +8,9 @@ from typing import Any
 from export.download import Downloader, NotThere
 from export.wanted import Original, Wanted
 from kizu_fast.domain import Operation
+from kizu_fast.models.captioners import CAPTIONERS, caption_name
 from kizu_fast.settings import Settings
-from kizu_fast.specs import CAPTIONERS, Family, caption_name
+from kizu_fast.specs import Family
 
 HAS_RANDOM: bool = True
 SHAPING: tuple[str, ...] = ("describe.py", "caption_florence.py", "caption_loop.py", "caption_vit_gpt2.py", "sources/describe.py", "tensors.py")

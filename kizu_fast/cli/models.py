@@ -12,7 +12,8 @@ from rich.table import Table
 from kizu_fast.backends.repository import ModelRepository, export_command
 from kizu_fast.cli.output import print_json, remark, table_console
 from kizu_fast.cli.status import AsJson
-from kizu_fast.engine import EngineConfig, models_in_use
+from kizu_fast.catalogue import models_in_use
+from kizu_fast.engine import EngineConfig, stock_of
 from kizu_fast.errors import ConfigError
 from kizu_fast.proof import Proof, prove
 from kizu_fast.settings import Settings, load_settings
@@ -51,7 +52,7 @@ def list_models(as_json: AsJson = False, repository: Repository = None) -> None:
     Example: kizu-fast models list --json
     """
     config = _config(repository)
-    found, meant = ModelRepository(config.model_repository), models_in_use(config)
+    found, meant = ModelRepository(config.model_repository), models_in_use(stock_of(config), config.operations)
     models = [_model(found, name, IN_USE if name in meant else EXPORTED) for name in found.names()]
     models += [_Model(name, MISSING) for name in meant if not found.has(name)]
     if as_json:
@@ -132,7 +133,7 @@ def _model(repository: ModelRepository, name: str, state: str) -> _Model:
 
 def _proofs(names: list[str] | None, repository: Path | None) -> list[Proof]:
     config = _config(repository)
-    return asyncio.run(prove(config, names or models_in_use(config)))
+    return asyncio.run(prove(config, names or models_in_use(stock_of(config), config.operations)))
 
 
 def _print(proofs: list[Proof], *, as_json: bool) -> None:

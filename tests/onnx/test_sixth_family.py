@@ -85,10 +85,10 @@ def test_it_touches_one_module_of_each_half_one_spec_one_registration_and_its_go
         "kizu_fast/models/palette.py",
         "export/sources/palette.py",
         "kizu_fast/specs.py",
-        "kizu_fast/engine.py",
+        "kizu_fast/catalogue.py",
         "tests/golden/palette.json",
     }
-    rows = [line for kind, block in BLOCKS if kind == "diff" and "engine.py" in block for line in block.splitlines() if line.startswith("+ ")]
+    rows = [line for kind, block in BLOCKS if kind == "diff" and "catalogue.py" in block for line in block.splitlines() if line.startswith("+ ")]
     assert len(rows) == 1
 
 

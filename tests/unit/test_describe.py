@@ -18,8 +18,9 @@ from kizu_fast.describe import Captioner, refusal
 from kizu_fast.domain import ALL, Caption, Operation, Photo
 from kizu_fast.engine import EngineConfig, open_engine
 from kizu_fast.errors import ConfigError, OperationUnavailable, RowMismatch
+from kizu_fast.models.captioners import CAPTIONERS, UNSERVED_CAPTIONERS, caption_name
 from kizu_fast.registry import ModelType
-from kizu_fast.specs import CAPTIONERS, UNSERVED_CAPTIONERS, Family, ModelSpec, Tensors, caption_name
+from kizu_fast.specs import Family, ModelSpec, Tensors
 
 FAKE = EngineConfig(model_repository=Path("nowhere"), backend="fake", lanes=2, operations=("embedding", "objects", "describe"))
 InNoTime = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]

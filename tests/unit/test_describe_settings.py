@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kizu_fast.errors import ConfigError
+from kizu_fast.models.captioners import UNSERVED_CAPTIONERS
 from kizu_fast.settings import load_settings
-from kizu_fast.specs import UNSERVED_CAPTIONERS
 from kizu_fast.worker.config import engine_config
 
 

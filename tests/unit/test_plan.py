@@ -1,9 +1,6 @@
 """Operations to models."""
 
-import pytest
-
 from kizu_fast.domain import Operation
-from kizu_fast.errors import PermanentError
 from kizu_fast.plan import plan
 
 
