@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     pg_user: str = Field(default="nobody", validation_alias="KIZU_PG_USER")
     decode: Literal["scaled", "exact"] = Field(default="scaled", validation_alias="KIZU_DECODE")
     object_min_score: float = Field(default=0.25, ge=0, le=1)
-    ocr_model: Literal["easyocr", "ppocr"] = "easyocr"
+    ocr_model: Literal["easyocr", "ppocr"] = "ppocr"  # docs/decisions/021-default-reader.md
     ocr_languages: str = "en"
     describe_model: str = "florence2"
     describe_detail: str = "caption"

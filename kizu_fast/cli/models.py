@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from kizu_fast.backends.repository import ModelRepository, export_command
+from kizu_fast.catalogue import models_in_use
 from kizu_fast.cli.output import print_json, remark, table_console
 from kizu_fast.cli.status import AsJson
-from kizu_fast.catalogue import models_in_use
 from kizu_fast.engine import EngineConfig, stock_of
 from kizu_fast.errors import ConfigError
 from kizu_fast.proof import Proof, prove
