@@ -18,6 +18,8 @@ from kizu_fast import imaging
 from kizu_fast.analysis import Analysis, analyse
 from kizu_fast.backends import Backend, Running, fake
 from kizu_fast.backends.onnx import KINDS, OnnxBackend
+from kizu_fast.backends.openvino import OpenvinoBackend
+from kizu_fast.backends.providers import Limits
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
@@ -61,6 +63,7 @@ class EngineConfig:
     max_pixels: int = 128_000_000
     max_file_bytes: int = 268_435_456
     decode: str = "scaled"  # scaled | exact
+    limits: Limits = field(default_factory=Limits)  # of accelerators
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,9 +343,12 @@ def _stock(config: EngineConfig) -> Stock:
 def _backend(config: EngineConfig, lanes: Lanes) -> Backend:
     if config.backend == "fake":
         return fake.FakeBackend(lanes=lanes.count)
+    repository, limits = ModelRepository(config.model_repository), config.limits
     if config.backend in KINDS:
-        return OnnxBackend(ModelRepository(config.model_repository), kind=config.backend, lanes=lanes.count, executor=lanes.executor)
-    raise ConfigError(f"backend {config.backend} comes with a later version; this one runs {', '.join(KINDS)}, fake: set KIZU_BACKEND=cpu")
+        return OnnxBackend(repository, kind=config.backend, lanes=lanes.count, executor=lanes.executor, limits=limits)
+    if config.backend == "openvino":
+        return OpenvinoBackend(repository, lanes=lanes.count, executor=lanes.executor, cache=limits.cache and limits.cache / "openvino")
+    raise ConfigError(f"backend {config.backend} comes with a later version; this one runs {', '.join(KINDS)}, openvino, fake: set KIZU_BACKEND=cpu")
 
 
 def _report_death(model: str, task: asyncio.Task[None]) -> None:

@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     db_pooler: Literal["auto", "direct", "session", "transaction"] = Field(default="auto", validation_alias="KIZU_DB_POOLER")
     pg_user: str = Field(default="nobody", validation_alias="KIZU_PG_USER")
     decode: Literal["scaled", "exact"] = Field(default="scaled", validation_alias="KIZU_DECODE")
+    gpu_memory_mb: int | None = Field(default=None, ge=256, validation_alias="KIZU_GPU_MEMORY_MB")
     object_min_score: float = Field(default=0.25, ge=0, le=1)
     ocr_model: Literal["easyocr", "ppocr"] = "easyocr"
     ocr_languages: str = "en"

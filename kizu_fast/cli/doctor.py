@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from kizu_fast.backends import Running
 from kizu_fast.cli.output import print_json, remark, table_console
 from kizu_fast.engine import open_engine
 from kizu_fast.errors import KizuError
@@ -106,7 +107,7 @@ async def _models(settings: Settings) -> list[Check]:
         async with open_engine(engine_config(settings, tuple(settings.operations))) as engine:
             await engine.embed_text("a photo")
             checks = [
-                Check(f"model {name}", ok=True, detail=f"{run.provider} on {run.device}, {run.precision}, {run.threads} thread(s) per inference")
+                Check(f"model {name}", ok=True, detail=_told(run))
                 for name, run in sorted(engine.running().items())
             ]
             if engine.random_models:
@@ -116,6 +117,11 @@ async def _models(settings: Settings) -> list[Check]:
             return checks
     except KizuError as error:
         return [Check("models", ok=False, detail=str(error), fix=_mend_models(settings))]
+
+
+def _told(run: Running) -> str:
+    """What runs a model, and what of it runs elsewhere."""
+    return f"{run.provider} on {run.device}, {run.precision}, {run.threads} thread(s) per inference" + (f"; {run.note}" if run.note else "")
 
 
 def _mend_models(settings: Settings) -> str:
