@@ -22,7 +22,7 @@ from kizu_fast.backends.providers import CPU, Limits
 from kizu_fast.backends.repository import ModelRepository, export_command
 from kizu_fast.backends.sessions import Outputs, Run, Shape, StaticSessions, bound, plain
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
-from kizu_fast.specs import Family, ModelSpec, Tensors
+from kizu_fast.specs import ModelSpec, Tensors
 
 _SILENT = 4  # fatal only: errors reach us as exceptions, and a progress bar shares the terminal
 
@@ -33,16 +33,14 @@ class Kind:
 
     device: str
     providers: tuple[tuple[str, Mapping[str, str]], ...]
-    max_batch: Mapping[Family, int]
     mend: str
     lanes: int = 2  # batches in flight; cpu: one per core
     in_lanes: bool = False
+    full_batches: bool = False
     half: bool = False  # takes the fp16 variant of a model where it is exported
     static: bool = False  # one session per bucket and batch size
 
 
-_GPU_BATCH = {Family.CLIP_IMAGE: 32, Family.CLIP_TEXT: 16, Family.YOLO: 8, Family.FACE_DETECTOR: 8, Family.FACE_EMBEDDER: 16}
-_CPU_BATCH = {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1, Family.FACE_DETECTOR: 1, Family.FACE_EMBEDDER: 8}
 _GPU_MEND = "install the GPU build with: pip install 'kizu-fast[gpu]' instead of [cpu] (never both), with NVIDIA's driver, CUDA 13 and cuDNN 9"
 _CUDA = (providers.CUDA, {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"})
 
@@ -51,16 +49,16 @@ KINDS: Mapping[str, Kind] = {
     "cpu": Kind(
         "cpu",
         ((CPU, {}),),
-        _CPU_BATCH,
         "reinstall onnxruntime: pip install 'kizu-fast[cpu]'",
         in_lanes=True,
     ),
-    "cuda": Kind("cuda", (_CUDA, (CPU, {})), _GPU_BATCH, _GPU_MEND, half=True),
-    "tensorrt": Kind("cuda", ((providers.TENSORRT, {}), _CUDA, (CPU, {})), _GPU_BATCH, f"{_GPU_MEND}, and TensorRT's libraries", half=True),
+    "cuda": Kind("cuda", (_CUDA, (CPU, {})), _GPU_MEND, full_batches=True, half=True),
+    "tensorrt": Kind(
+        "cuda", ((providers.TENSORRT, {}), _CUDA, (CPU, {})), f"{_GPU_MEND}, and TensorRT's libraries", full_batches=True, half=True
+    ),
     "coreml": Kind(
         "coreml",
         ((providers.COREML, {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", "RequireStaticInputShapes": "1"}), (CPU, {})),
-        _CPU_BATCH,
         "it needs a Mac and onnxruntime's macOS build; run with --backend cpu",
         static=True,
     ),
@@ -98,7 +96,7 @@ class OnnxBackend:
         if wanted not in self._runtime.get_available_providers():
             raise ConfigError(f"backend {kind}: this onnxruntime has no {wanted}; {self._kind.mend}")
         slots = lanes if self._kind.in_lanes else self._kind.lanes
-        self.profile = Profile(lanes=slots, max_batch=self._kind.max_batch, in_lanes=self._kind.in_lanes)
+        self.profile = Profile(lanes=slots, full_batches=self._kind.full_batches, in_lanes=self._kind.in_lanes)
         self._repository, self._arena, self._limits = repository, arena, limits or Limits()
         self._own = ThreadPoolExecutor(slots, thread_name_prefix="onnx") if executor is None or not self._kind.in_lanes else None
         self._executor: Executor = self._own or executor or ThreadPoolExecutor(slots)
@@ -164,7 +162,7 @@ class OnnxBackend:
             lambda shape: self._session(spec, path, chosen, shape=shape),
             lambda shape: self._session(spec, path, cpu, shape=shape, check=False),
             (ConfigError, *refusals()),
-            sizes=sorted({1, min(self._kind.max_batch.get(spec.family, 1), spec.max_batch)}),
+            sizes=sorted({1, self.profile.largest_batch(spec)}),
         )
         last = Shape(spec.buckets[-1] if spec.buckets else None, 1)
         self._prove(sessions.run, spec)

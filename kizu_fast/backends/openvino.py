@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from kizu_fast.backends import Profile, Running
 from kizu_fast.backends.memory import give_back_freed_memory
-from kizu_fast.backends.onnx import KINDS
 from kizu_fast.backends.proof import Found, check_answer, compare, grey, one_line
 from kizu_fast.backends.repository import ModelRepository, export_command
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
@@ -56,7 +55,7 @@ class OpenvinoBackend:
         self._core = self._runtime.Core()
         if _DEVICE not in self._core.available_devices:
             raise ConfigError(f"backend openvino: this build has no device for this processor; {_MEND}")
-        self.profile = Profile(lanes=lanes, max_batch=KINDS["cpu"].max_batch, in_lanes=True)
+        self.profile = Profile(lanes=lanes, in_lanes=True)
         self._repository, self._lanes = repository, lanes
         self._own = ThreadPoolExecutor(lanes, thread_name_prefix="openvino") if executor is None else None
         self._executor: Executor = executor or self._own or ThreadPoolExecutor(lanes)
