@@ -25,8 +25,12 @@ FREE_GB = {"run": 1.5, "dev": 0.5, "export": 10.0}  # installed size and pip's u
 EXTRAS = {"run": "cpu,openvino,embedded", "dev": "cpu,openvino,embedded,dev", "export": "cpu,embedded,export"}
 STAMP = "complete"
 # Parts of packages that no command of ours uses, below site-packages: 77 of openvino's 181 MB are for other devices and file formats.
-UNUSED = ("openvino/libs/libopenvino_intel_[gn]pu_plugin.so", "openvino/libs/cache.json", "openvino/frontend/[jpt]*/*") + tuple(
-    f"openvino/libs/libopenvino_{name}_frontend.so*" for name in ("gguf", "jax", "paddle", "pytorch", "tensorflow", "tensorflow_lite")
+_FORMATS = ("gguf", "jax", "paddle", "pytorch", "tensorflow", "tensorflow_lite")
+UNUSED = (
+    "openvino/libs/libopenvino_intel_[gn]pu_plugin.so",
+    "openvino/libs/cache.json",
+    "openvino/frontend/[jpt]*/*",
+    *(f"openvino/libs/libopenvino_{name}_frontend.so*" for name in _FORMATS),
 )
 NEVER = "openvino-telemetry"  # sends an event at every import of openvino, which does without it; nothing may leave the machine
 

@@ -53,9 +53,7 @@ KINDS: Mapping[str, Kind] = {
         in_lanes=True,
     ),
     "cuda": Kind("cuda", (_CUDA, (CPU, {})), _GPU_MEND, full_batches=True, half=True),
-    "tensorrt": Kind(
-        "cuda", ((providers.TENSORRT, {}), _CUDA, (CPU, {})), f"{_GPU_MEND}, and TensorRT's libraries", full_batches=True, half=True
-    ),
+    "tensorrt": Kind("cuda", ((providers.TENSORRT, {}), _CUDA, (CPU, {})), f"{_GPU_MEND}, and TensorRT's libraries", full_batches=True, half=True),
     "coreml": Kind(
         "coreml",
         ((providers.COREML, {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", "RequireStaticInputShapes": "1"}), (CPU, {})),

@@ -106,10 +106,7 @@ async def _models(settings: Settings) -> list[Check]:
     try:
         async with open_engine(engine_config(settings, tuple(settings.operations))) as engine:
             await engine.embed_text("a photo")
-            checks = [
-                Check(f"model {name}", ok=True, detail=_told(run))
-                for name, run in sorted(engine.running().items())
-            ]
+            checks = [Check(f"model {name}", ok=True, detail=_told(run)) for name, run in sorted(engine.running().items())]
             if engine.random_models:
                 names = ", ".join(engine.random_models)
                 detail = f"{names}: seeded random weights, their results mean nothing"

@@ -126,7 +126,7 @@ async def test_the_fp16_variant_is_taken_where_it_is_there_and_named(tiny: Model
     await backend.load(spec)
     assert backend.describe(spec).precision == "fp32"
     await backend.unload(spec)
-    graphs.install(tiny.root, f"{IMAGE}-fp16", graphs.clip_image(), family="clip_image", side=graphs.SIDE, dim=graphs.DIM, space="s")
+    graphs.install(tiny.root, replace(spec, name=f"{IMAGE}-fp16"), graphs.clip_image())
 
     await backend.load(spec)
 
