@@ -22,7 +22,13 @@ from kizu_fast.worker.command import new_event_loop
 from kizu_fast.worker.logs import set_up_logs
 
 Suite = Callable[[Bench], Awaitable[None]]
-SUITES: Mapping[str, Suite] = {"pipeline": pipeline.run, "models": models.run, "queue": queues.run, "store": rows.run, "accelerators": accelerators.run}
+SUITES: Mapping[str, Suite] = {
+    "pipeline": pipeline.run,
+    "models": models.run,
+    "queue": queues.run,
+    "store": rows.run,
+    "accelerators": accelerators.run,
+}
 RESULTS = Path(__file__).parent / "results"
 LAST = RESULTS / "last.json"  # of the newest full run here; not committed
 _WRONG, _USAGE, _INTERRUPTED = 1, 2, 130

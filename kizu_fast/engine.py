@@ -187,7 +187,11 @@ class Engine:
 
     def running(self) -> Mapping[str, Running]:
         """What really runs each loaded model, by its name."""
-        return {spec.name: self._backend.describe(spec) for model in self._loaded.values() for spec in _specs(model)}
+        return {spec.name: self._backend.describe(spec) for model in list(self._loaded.values()) for spec in _specs(model)}
+
+    def largest_batches(self) -> Mapping[str, int]:
+        """Rows of the largest batch that is made of each loaded model, by its name."""
+        return {spec.name: self._largest_batch(spec) for model in list(self._loaded.values()) for spec in _specs(model)}
 
     def stats(self) -> EngineStats:
         """Seconds and items per stage, rows and batches per model."""

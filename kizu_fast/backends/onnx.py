@@ -22,7 +22,7 @@ from kizu_fast.backends.providers import CPU, Limits
 from kizu_fast.backends.repository import ModelRepository, export_command
 from kizu_fast.backends.sessions import Outputs, Run, Shape, StaticSessions, bound, plain
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
-from kizu_fast.specs import ModelSpec, Tensors
+from kizu_fast.specs import ModelSpec, Tensors, is_half
 
 _SILENT = 4  # fatal only: errors reach us as exceptions, and a progress bar shares the terminal
 
@@ -181,7 +181,7 @@ class OnnxBackend:
         profile: Path | None = None,
         check: bool = True,
     ) -> Any:  # onnxruntime has no types
-        options = self._options(shape, profile)
+        options = self._options(shape, profile, half=is_half(path.parents[1].name))
         for folder in providers.cache_folders(chosen):
             _make(folder)
         try:
@@ -193,11 +193,12 @@ class OnnxBackend:
             raise ConfigError(f"backend {self._kind_name}: onnxruntime would run {spec.name} on {actual} instead; {self._kind.mend}")
         return session
 
-    def _options(self, shape: Shape | None, profile: Path | None) -> Any:
-        options = self._runtime.SessionOptions()
+    def _options(self, shape: Shape | None, profile: Path | None, *, half: bool) -> Any:
+        options, levels = self._runtime.SessionOptions(), self._runtime.GraphOptimizationLevel
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # the lanes are the parallelism
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        # beyond EXTENDED lie layouts for the CPU alone; those of fp16 convolutions end in a segmentation fault (1.32)
+        options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if half else levels.ORT_ENABLE_ALL
         options.enable_cpu_mem_arena = self._arena  # it keeps the largest batch ever seen: with bounded batches that is flat
         options.enable_mem_pattern = self._arena
         options.log_severity_level = _SILENT

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from kizu_fast.store.library import Library, open_library
 from kizu_fast.store.listen import Wakeup
 from kizu_fast.worker.config import engine_config
 from kizu_fast.worker.loop import OnSettled, Worker, WorkerOptions
+from kizu_fast.worker.metrics import Metrics, served
 from kizu_fast.worker.photo import PhotoProcess
 from kizu_fast.worker.progress import ProgressView
 from kizu_fast.worker.report import Tally, report, write_whole
@@ -90,12 +91,20 @@ async def _work(request: WorkerRequest, library: Library, engine: Engine, keeper
         operations=request.operations,
     )
     wakeup = Wakeup(library.database)
-    with ProgressView(tally) as view:
+    with ProgressView(tally) as view, ExitStack() as stack:
         worker = Worker((library.queue, library.results), process, wakeup.event, options, tally, _say_failure(view))
+        shown = Metrics(settings.backend, engine, tally, worker)
+        if settings.metrics_port:
+            stack.enter_context(served(shown, settings.metrics_host, settings.metrics_port))
         async with asyncio.TaskGroup() as tasks:
             services = [
                 tasks.create_task(service)
-                for service in (_look(view, library, request.operations), *(keeper.run() for keeper in keepers), wakeup.run())
+                for service in (
+                    _look(view, library, request.operations),
+                    *(keeper.run() for keeper in keepers),
+                    wakeup.run(),
+                    *((shown.watch(library.overview.backlog),) if settings.metrics_port else ()),
+                )
             ]
             try:
                 await worker.run(stop)
