@@ -107,7 +107,7 @@ def _objects(repository: ModelRepository, spec: ModelSpec, folder: Path) -> Iter
     with quiet():
         from export import measure  # noqa: PLC0415  # torch and the original libraries: only for mAP
 
-        full, half = (measure.mean_average_precision(measure.Detector(path, spec.labels), folder)[0] for path in _both(repository, spec.name))
+    full, half = (measure.mean_average_precision(measure.Detector(path, spec.labels), folder)[0] for path in _both(repository, spec.name))
     yield Line(spec.name, "mAP50-95 fp32", full, "", kept=True)
     yield Line(spec.name, "mAP50-95 fp16", half, "within 0.005 of fp32", abs(full - half) <= 0.005)  # noqa: PLR2004  # the gate
 

@@ -8,7 +8,6 @@ A plan's precision is its graph's own (strongly typed networks, the only kind si
 
 import argparse
 import importlib
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +20,11 @@ from export import manifest as manifests
 from export.digests import digest
 from export.run import Job, Outcome
 from kizu_fast.backends import plans
-from kizu_fast.backends.plans import MANIFEST, PLAN, SUFFIX, Machine, plan_name, refusal
+from kizu_fast.backends.plans import PLAN, Machine, plans_of, refusal
 from kizu_fast.backends.providers import profiles
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import load_settings
-from kizu_fast.specs import ModelSpec, is_half
+from kizu_fast.specs import HALF, ModelSpec, is_half
 
 NO_TENSORRT = (
     "tensorrt is not installed here; run: pip install 'kizu-fast[tensorrt]' on the machine that has the GPU (NVIDIA's package index is needed)"
@@ -48,24 +47,25 @@ def build_all(exported: Outcome, job: Job) -> Outcome:
     here = require_machine()
     outcome = Outcome(dict(exported.manifests), dict(exported.failures))
     halved = {manifest["half_of"] for manifest in exported.manifests.values() if "half_of" in manifest}
-    with install.alone(job.repository):
+    with install.alone(plans_of(job.repository)):
         for name, manifest in exported.manifests.items():
             if name in halved:
                 continue
             try:
-                outcome.manifests[plan_name(name)] = _current(name, manifest, here, job) or _build(name, manifest, here, job)
+                outcome.manifests[f"{name} plan"] = _current(manifest, here, job) or _build(manifest, here, job)
             except ConfigError as error:
-                outcome.failures[plan_name(name)] = str(error)
+                outcome.failures[f"{name} plan"] = str(error)
             except OSError as error:
-                outcome.failures[plan_name(name)] = f"{error.filename or job.repository}: {error.strerror or error}"
+                outcome.failures[f"{name} plan"] = f"{error.filename or job.repository}: {error.strerror or error}"
     return outcome
 
 
 def refusals(repository: Path, here: Machine) -> Iterator[str]:
-    """One line per plan that must not serve on this machine. A broken plan.json is one too."""
-    for folder in sorted(repository.glob(f"*{SUFFIX}")):
-        graph = repository / folder.name.removesuffix(SUFFIX) / manifests.GRAPH
+    """One line per plan that must not serve on this machine. A broken manifest is one too."""
+    for folder in sorted(path.parent for path in plans_of(repository).glob(f"*/{plans.MANIFEST}")):
         try:
+            plan = plans.read(folder)
+            graph = repository / str(plan.get("graph")) / manifests.GRAPH
             found = refusal(folder, here, digest(graph) if graph.is_file() else None)
         except ConfigError as error:
             found = str(error)
@@ -73,48 +73,49 @@ def refusals(repository: Path, here: Machine) -> Iterator[str]:
             yield found
 
 
-def _current(name: str, manifest: Mapping[str, Any], here: Machine, job: Job) -> Mapping[str, Any] | None:
-    folder = job.repository / plan_name(name)
+def _current(manifest: Mapping[str, Any], here: Machine, job: Job) -> Mapping[str, Any] | None:
+    folder = plans_of(job.repository) / manifest.get("half_of", manifest["name"])
     if not folder.is_dir():
         return None
     try:
         found = refusal(folder, here, manifest["onnx_sha256"])
     except ConfigError as error:
         found = str(error)
-    if found:
-        job.say(found)
+    plan = {} if found else plans.read(folder)
+    if found or plan["graph"] != manifest["name"]:
+        job.say(found or f"plan {folder.name} is of {plan['graph']}")
         return None
-    job.say(f"{folder.name}: up to date for {here.gpu}")
-    return plans.read(folder)
+    job.say(f"plan {folder.name}: up to date for {here.gpu}")
+    return plan
 
 
-def _build(name: str, manifest: Mapping[str, Any], here: Machine, job: Job) -> Mapping[str, Any]:
+def _build(manifest: Mapping[str, Any], here: Machine, job: Job) -> Mapping[str, Any]:
     engine = importlib.import_module("export.engine")  # imports tensorrt
     spec, began = ModelSpec.from_record(manifest["spec"]), time.monotonic()
-    named = replace(spec, name=plan_name(name))
-    graph, timing = job.repository / name / manifests.GRAPH, job.repository / TIMING
-    job.say(f"{named.name}: building for {here.gpu}, compute capability {here.compute_capability}, TensorRT {here.tensorrt}; minutes per model")
-    with install.staging(job.repository, named.name) as folder:
+    served = replace(spec, name=manifest.get("half_of", spec.name))
+    graph, target = job.repository / spec.name / manifests.GRAPH, plans_of(job.repository)
+    job.say(f"plan {served.name}: building for {here.gpu}, compute capability {here.compute_capability}, TensorRT {here.tensorrt}; takes minutes")
+    with install.staging(target, served.name) as folder:
         (folder / PLAN).parent.mkdir(parents=True, exist_ok=True)
-        (folder / PLAN).write_bytes(engine.build(graph, profiles(spec), timing, lambda text: job.say(f"{named.name}: {text}")))
+        (folder / PLAN).write_bytes(engine.build(graph, profiles(spec), target / TIMING, lambda text: job.say(f"plan {served.name}: {text}")))
         figures = engine.agreement(folder / PLAN, graph, spec)
-        engine.demand(named.name, spec, figures)
-        (folder / "config.pbtxt").write_text(configs.render(named), encoding="utf-8")
+        engine.demand(served.name, spec, figures)
+        (folder / "config.pbtxt").write_text(configs.render(served), encoding="utf-8")
+        kept = {key: manifest[key] for key in ("source", "original", "weights_sha256", "licence", "onnx_sha256")}
         written = {
-            "name": named.name,
-            "model": name.removesuffix("-fp16"),
-            "precision": "fp16" if is_half(name) else "fp32",
-            "source": manifest["source"],
+            **kept,
+            "name": served.name,
+            "spec": served.as_record(),
+            "graph": spec.name,
+            "precision": HALF if is_half(spec.name) else "fp32",
             "machine": asdict(here),
-            "onnx_sha256": manifest["onnx_sha256"],
             "profiles": [asdict(profile) for profile in profiles(spec)],
             "created_with": manifests.versions(),
             "seconds": round(time.monotonic() - began, 1),
             "parity": figures,
         }
-        (folder / MANIFEST).write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        install.install(folder, written, job.repository)
-    job.say(f"{named.name}: installed after {written['seconds']} s")
+        install.install(folder, written, target)
+    job.say(f"plan {served.name}: installed after {written['seconds']} s")
     return written
 
 

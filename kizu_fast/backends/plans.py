@@ -15,8 +15,7 @@ from typing import Any
 from kizu_fast.errors import ConfigError
 
 PLAN = "1/model.plan"
-MANIFEST = "plan.json"
-SUFFIX = "-plan"
+MANIFEST = "manifest.json"
 _QUERY_S = 20
 
 
@@ -30,9 +29,9 @@ class Machine:
     driver: str  # for the record: a newer driver runs older plans
 
 
-def plan_name(model: str) -> str:
-    """yolov8m-fp16 to yolov8m-fp16-plan: a plan has a folder of its own, which Triton serves by its tensorrt backend."""
-    return f"{model}{SUFFIX}"
+def plans_of(repository: Path) -> Path:
+    """Plans lie in a repository of their own, under the models' own names: what serves it answers as the other does."""
+    return repository.with_name(f"{repository.name}-plans")
 
 
 def rebuild_command(model: str, precision: str) -> str:
@@ -71,22 +70,20 @@ def differences(built_for: Machine, here: Machine) -> list[str]:
 
 
 def read(folder: Path) -> Mapping[str, Any]:
-    """plan.json. Raises ConfigError when it is missing or not whole."""
+    """The manifest of a plan. Raises ConfigError when it is missing or not whole."""
     path = folder / MANIFEST
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
         Machine(**written["machine"])
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; build the plan anew: {rebuild_command(folder.name.removesuffix(SUFFIX), 'fp16')}") from error
+        raise ConfigError(f"{path}: {error.strerror}; build the plan anew: {rebuild_command(folder.name, 'fp16')}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path} is not whole: {error!r}; build the plan anew: {rebuild_command(folder.name.removesuffix(SUFFIX), 'fp16')}"
-        ) from error
+        raise ConfigError(f"{path} is not whole: {error!r}; build the plan anew: {rebuild_command(folder.name, 'fp16')}") from error
     return dict(written)
 
 
 def refusal(folder: Path, here: Machine, onnx_sha256: str | None) -> str | None:
-    """Why a plan must not serve on this machine, with the command that rebuilds it; None when it may. Raises ConfigError for a broken plan.json.
+    """Why a plan must not serve on this machine, with the command that rebuilds it; None when it may. Raises ConfigError for a broken manifest.
 
     onnx_sha256: of the graph that is installed now, None when it is gone.
     """
@@ -98,5 +95,5 @@ def refusal(folder: Path, here: Machine, onnx_sha256: str | None) -> str | None:
         found.append("the model was exported again since")
     if not found:
         return None
-    command = rebuild_command(str(plan.get("model", folder.name.removesuffix(SUFFIX))), str(plan.get("precision", "fp16")))
+    command = rebuild_command(folder.name, str(plan.get("precision", "fp16")))
     return f"plan {folder.name} was built for another state: {'; '.join(found)}; rebuild it: {command}"

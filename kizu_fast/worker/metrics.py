@@ -39,13 +39,13 @@ class Metrics:
         self._backend, self._engine, self._tally, self._worker = backend, engine, tally, worker
         self._backlog: Backlog | None = None
 
-    async def watch(self, backlog: Callable[[], Awaitable[Backlog]]) -> None:
+    async def watch(self, backlog: Callable[[], Awaitable[Backlog]], every_s: float = _ASK_QUEUE_S) -> None:
         """Ask for the queue's depth every few seconds until cancelled. While the database is gone nothing is shown instead of old numbers."""
         while True:
             self._backlog = None
             with suppress(DatabaseUnavailable):
                 self._backlog = await backlog()
-            await asyncio.sleep(_ASK_QUEUE_S)
+            await asyncio.sleep(every_s)
 
     def collect(self) -> Iterator[Metric]:
         """All families, in the order of the table above."""
