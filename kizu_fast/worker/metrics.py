@@ -17,7 +17,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -42,9 +42,10 @@ class Metrics:
     async def watch(self, backlog: Callable[[], Awaitable[Backlog]], every_s: float = _ASK_QUEUE_S) -> None:
         """Ask for the queue's depth every few seconds until cancelled. While the database is gone nothing is shown instead of old numbers."""
         while True:
-            self._backlog = None
-            with suppress(DatabaseUnavailable):
+            try:
                 self._backlog = await backlog()
+            except DatabaseUnavailable:
+                self._backlog = None
             await asyncio.sleep(every_s)
 
     def collect(self) -> Iterator[Metric]:

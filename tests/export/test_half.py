@@ -74,7 +74,10 @@ def test_a_convolution_of_few_weights_belongs_to_the_tail() -> None:
         helper.make_node("Softmax", ["a"], ["b"], name="bins"),
         helper.make_node("Conv", ["b", "small"], ["y"], name="mean"),
     ]
-    initial = [helper.make_tensor("large", TensorProto.FLOAT, [16, 16, 3, 3], [0.0] * 2304), helper.make_tensor("small", TensorProto.FLOAT, [1, 16, 1, 1], [0.0] * 16)]
+    initial = [
+        helper.make_tensor("large", TensorProto.FLOAT, [16, 16, 3, 3], [0.0] * 2304),
+        helper.make_tensor("small", TensorProto.FLOAT, [1, 16, 1, 1], [0.0] * 16),
+    ]
 
     assert set(half.tail(helper.make_model(helper.make_graph(nodes, "g", [], [], initial)))) == {"bins", "mean"}
 

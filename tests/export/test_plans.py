@@ -39,7 +39,9 @@ def test_without_a_gpu_it_is_one_line_and_exit_1(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())  # nothing was begun
 
 
-def test_with_a_gpu_but_without_tensorrt_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_a_gpu_but_without_tensorrt_the_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\necho 'NVIDIA L4, 8.9, 570.1'\n")
     tool.chmod(0o755)
@@ -78,7 +80,9 @@ def test_the_check_before_a_server_starts_fails_without_a_gpu(repository: Path) 
     ("arguments", "complaint"),
     [(["--target", "openvino"], "--backend openvino reads the ONNX files"), (["--precision", "int8"], "int8 is not offered")],
 )
-def test_what_makes_no_sense_is_said_before_anything_is_exported(arguments: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_makes_no_sense_is_said_before_anything_is_exported(
+    arguments: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command.main([*arguments, "--repository", str(tmp_path / "r")]) == 1
 
     assert complaint in capsys.readouterr().err

@@ -123,7 +123,8 @@ def test_an_account_that_may_not_write_the_bind_mount_is_told_which_folder(tmp_p
 READ_ONLY = """
 import os, sys
 import export.__main__ as command
-from export import run, sources, weights
+from export.download import Downloader
+Downloader()
 if os.geteuid() == 0:
     os.setgid(10001); os.setuid(10001)
 sys.exit(command.main(["--models", "yolov8n", "--weights", "random", "--repository", sys.argv[1]]))
