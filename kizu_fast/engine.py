@@ -17,7 +17,7 @@ import structlog
 from kizu_fast import imaging
 from kizu_fast.analysis import Analysis, analyse
 from kizu_fast.backends import Backend, Running, fake
-from kizu_fast.backends.onnx import KINDS, OnnxBackend
+from kizu_fast.backends.onnx import KINDS, OnnxBackend, require_provider
 from kizu_fast.backends.openvino import OpenvinoBackend
 from kizu_fast.backends.providers import Limits
 from kizu_fast.backends.repository import ModelRepository
@@ -275,6 +275,8 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
     """
     if config.decode not in ("scaled", "exact"):
         raise ConfigError(f"KIZU_DECODE is {config.decode!r}; it may be scaled or exact")
+    if backend is None and config.backend in KINDS:
+        require_provider(config.backend, KINDS[config.backend])  # before anything is said of models: those would not help
     stock = _stock(config)
     registry = Registry() if registry is None else registry
     register_models(registry, stock, min_score=config.min_score)

@@ -90,9 +90,7 @@ class OnnxBackend:
         runtime: another build of onnxruntime than the installed one.
         """
         self._runtime, self._kind_name, self._kind = runtime or _onnxruntime(), kind, kinds[kind]
-        wanted = self._kind.providers[0][0]
-        if wanted not in self._runtime.get_available_providers():
-            raise ConfigError(f"backend {kind}: this onnxruntime has no {wanted}; {self._kind.mend}")
+        require_provider(kind, self._kind, self._runtime)
         slots = lanes if self._kind.in_lanes else self._kind.lanes
         self.profile = Profile(lanes=slots, full_batches=self._kind.full_batches, in_lanes=self._kind.in_lanes)
         self._repository, self._arena, self._limits = repository, arena, limits or Limits()
@@ -223,6 +221,13 @@ class OnnxBackend:
         except (PermanentError, TransientError) as error:
             raise ConfigError(f"{spec.name} does not run on {self._kind_name}: {error}; run: {export_command(spec.name)}") from error
         check_answer(spec, self._kind_name, outputs)
+
+
+def require_provider(name: str, kind: Kind, runtime: ModuleType | None = None) -> None:
+    """Raises ConfigError when onnxruntime, or the provider that a kind asks for first, is not installed. That it is says nothing about a device."""
+    wanted = kind.providers[0][0]
+    if wanted not in (runtime or _onnxruntime()).get_available_providers():
+        raise ConfigError(f"backend {name}: this onnxruntime has no {wanted}; {kind.mend}")
 
 
 def _run(run: Run, spec: ModelSpec, inputs: Tensors) -> Outputs:
