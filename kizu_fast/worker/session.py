@@ -1,10 +1,11 @@
 """One worker's life: open the library and the engine, work, report, close. Composition only; the loop is in loop.py."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -17,7 +18,6 @@ from kizu_fast.store.library import Library, open_library
 from kizu_fast.store.listen import Wakeup
 from kizu_fast.worker.config import engine_config
 from kizu_fast.worker.loop import OnSettled, Worker, WorkerOptions
-from kizu_fast.worker.metrics import Metrics, served
 from kizu_fast.worker.photo import PhotoProcess
 from kizu_fast.worker.progress import ProgressView
 from kizu_fast.worker.report import Tally, report, write_whole
@@ -93,18 +93,17 @@ async def _work(request: WorkerRequest, library: Library, engine: Engine, keeper
     wakeup = Wakeup(library.database)
     with ProgressView(tally) as view, ExitStack() as stack:
         worker = Worker((library.queue, library.results), process, wakeup.event, options, tally, _say_failure(view))
-        shown = Metrics(settings.backend, engine, tally, worker)
+        watching: list[Coroutine[Any, Any, None]] = []
         if settings.metrics_port:
+            from kizu_fast.worker.metrics import Metrics, served  # noqa: PLC0415  # only where it is asked for: prometheus_client starts with work of its own
+
+            shown = Metrics(settings.backend, engine, tally, worker)
             stack.enter_context(served(shown, settings.metrics_host, settings.metrics_port))
+            watching.append(shown.watch(library.overview.backlog))
         async with asyncio.TaskGroup() as tasks:
             services = [
                 tasks.create_task(service)
-                for service in (
-                    _look(view, library, request.operations),
-                    *(keeper.run() for keeper in keepers),
-                    wakeup.run(),
-                    *((shown.watch(library.overview.backlog),) if settings.metrics_port else ()),
-                )
+                for service in (_look(view, library, request.operations), *(keeper.run() for keeper in keepers), wakeup.run(), *watching)
             ]
             try:
                 await worker.run(stop)

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 
 from export import run, variants
+from export.download import Downloader
 from export.sources import clip
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.specs import Family, ModelSpec, TensorSpec, half_name
 
 
-@pytest.fixture
-def exported(tiny: str, tiny_weights: Path, job: Callable[..., Any]) -> tuple[run.Outcome, Any]:
-    """Both towers of a tiny CLIP, in fp32."""
-    made = job(tiny_weights)
+@pytest.fixture(scope="module")
+def exported(tiny: str, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[run.Outcome, Any]:
+    """Both towers of a tiny CLIP, in fp32. One export for all tests of this file: it takes seconds."""
+    home = tmp_path_factory.mktemp("variants")
+    made = run.Job(home / "repository", home / "cache", tiny_weights, Downloader(), lambda _: None)
     outcome = run.export(clip.towers(tiny, "mine"), made)
     assert outcome.failures == {}
     return outcome, made
