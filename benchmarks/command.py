@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import compare, figures, machine, memory, models, pipeline, queues, rows, table, texts
+from benchmarks import accelerators, compare, figures, machine, memory, models, pipeline, queues, rows, table, texts
 from benchmarks.bench import Bench
 from benchmarks.figures import BenchmarkError, Results
 from kizu_fast.errors import KizuError
@@ -22,7 +22,13 @@ from kizu_fast.worker.command import new_event_loop
 from kizu_fast.worker.logs import set_up_logs
 
 Suite = Callable[[Bench], Awaitable[None]]
-SUITES: Mapping[str, Suite] = {"pipeline": pipeline.run, "models": models.run, "queue": queues.run, "store": rows.run}
+SUITES: Mapping[str, Suite] = {
+    "pipeline": pipeline.run,
+    "models": models.run,
+    "queue": queues.run,
+    "store": rows.run,
+    "accelerators": accelerators.run,
+}
 RESULTS = Path(__file__).parent / "results"
 LAST = RESULTS / "last.json"  # of the newest full run here; not committed
 _WRONG, _USAGE, _INTERRUPTED = 1, 2, 130
@@ -32,6 +38,7 @@ examples:
   python -m benchmarks                                     all suites (5 to 6 minutes on 2 cores)
   python -m benchmarks pipeline                            end to end over the bare models
   python -m benchmarks pipeline --memory                   RSS of a worker at 500 and 2,000 photos
+  python -m benchmarks accelerators                        other backends over --backend cpu, as far as they work here
   python -m benchmarks queue store --json mine.json        two suites, the numbers as JSON
   python -m benchmarks --compare benchmarks/results/2026-11-24-two-cores.json    exit 1 if a ratio got really worse
   python -m benchmarks --smoke                             everything once, small, under a minute: does it run?

@@ -12,7 +12,7 @@ from benchmarks.figures import BenchmarkError
 from benchmarks.workspace import OPERATIONS, sql
 from kizu_fast import imaging
 from kizu_fast.budget import ByteBudget
-from kizu_fast.domain import LIBRARY_OWNER, Job
+from kizu_fast.domain import LIBRARY_OWNER, Job, Operation
 from kizu_fast.engine import Engine
 from kizu_fast.lanes import StageTime
 from kizu_fast.store import FoundFile
@@ -65,13 +65,14 @@ class Line:
     library: Library
     engine: Engine
     folder: Path
+    operations: Sequence[Operation] = OPERATIONS
 
     async def drain(self, assets: Sequence[UUID]) -> tuple[float, dict[str, StageTime]]:
         """Queue the photos (not timed), then claim, fetch, decode, analyse and settle them all.
 
         Seconds from the first claim to the last commit, and the worker's own stages. Raises BenchmarkError unless every photo is completed.
         """
-        await self.library.queue.enqueue(LIBRARY_OWNER, assets, OPERATIONS)
+        await self.library.queue.enqueue(LIBRARY_OWNER, assets, self.operations)
         tally, watch = Tally(), _Watch()
         process = PhotoProcess(self.engine, LibraryRoots([self.folder], self.library.assets), ByteBudget(BYTES_IN_FLIGHT), _CAP, tally)
         options = WorkerOptions(worker_id="benchmark", slots=self.engine.photos_wanted, lease_s=120, poll_s=0.1, drain=True)

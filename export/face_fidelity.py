@@ -105,11 +105,12 @@ def _say(text: str) -> None:
 class Finder:
     """The chain of the run time on plain sessions: one photo at a time, one row a run."""
 
-    def __init__(self, repository: Path, pack: str) -> None:
-        """Raises ConfigError when the pack is not exported."""
+    def __init__(self, repository: Path, pack: str, *, half: bool = False) -> None:
+        """half: the fp16 variants, where they are. Raises ConfigError when the pack is not exported."""
         models = ModelRepository(repository)
         specs = [models.spec(name) for name in face_names(pack)]
-        self._sessions = {spec.name: graph.Session(models.path(spec.name)) for spec in specs}
+        paths = {spec.name: (half and models.half(spec.name)) or models.path(spec.name) for spec in specs}
+        self._sessions = {name: graph.Session(path, rearranged=not half) for name, path in paths.items()}
         self.chain = FaceFinder(pack, *specs)
 
     def find(self, photo: Photo) -> Faces:

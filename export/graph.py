@@ -84,11 +84,16 @@ def _name_problems(model: onnx.ModelProto) -> list[str]:
 class Session:
     """The file in onnxruntime on the CPU, as the run time loads it."""
 
-    def __init__(self, path: Path, threads: int = 0, *, arena: bool = True) -> None:
-        """threads 0: as many as there are cores. arena False: slower, and memory is given back. Raises ConfigError when onnxruntime refuses the file."""
+    def __init__(self, path: Path, threads: int = 0, *, arena: bool = True, rearranged: bool = True) -> None:
+        """threads 0: as many as there are cores. arena False: slower, and memory is given back. rearranged False: without optimisations that change layouts.
+
+        Raises ConfigError when onnxruntime refuses the file.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
+        if not rearranged:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -25,7 +25,7 @@ from kizu_fast.imaging import decode
 from kizu_fast.models import clip as image_model
 from kizu_fast.models import yolo as detector
 from kizu_fast.models.labels import COCO as COCO_LABELS
-from kizu_fast.specs import YOLO_BUCKETS
+from kizu_fast.specs import YOLO_BUCKETS, is_half
 
 MAX_PIXELS, MAX_BYTES = 128_000_000, 268_435_456
 LOW_SCORE = 0.001  # mAP integrates over all scores
@@ -109,7 +109,7 @@ class Detector:
     """The exported detector as the worker runs it."""
 
     def __init__(self, model: Path, labels: Sequence[str] = COCO_LABELS) -> None:
-        self._session, self._labels = graph.Session(model), tuple(labels)
+        self._session, self._labels = graph.Session(model, rearranged=not is_half(model.parents[1].name)), tuple(labels)
 
     def __call__(self, path: Path, *, min_score: float = LOW_SCORE) -> Detections:
         """Decode, preprocess, graph, postprocess of one file."""

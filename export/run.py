@@ -124,6 +124,7 @@ def _build(module: Any, loaded: Any, wanted: Wanted, found: Weights, job: Job) -
         manifest = {
             "name": wanted.name,
             "spec": built.spec.as_record(),
+            "precision": "fp32",
             "source": found.source,
             "original": str(wanted.original),
             "weights_sha256": sha256,

@@ -17,7 +17,9 @@ import structlog
 from kizu_fast import imaging
 from kizu_fast.analysis import Analysis, analyse
 from kizu_fast.backends import Backend, Running, fake
-from kizu_fast.backends.onnx import KINDS, OnnxBackend
+from kizu_fast.backends.onnx import KINDS, OnnxBackend, require_provider
+from kizu_fast.backends.openvino import OpenvinoBackend
+from kizu_fast.backends.providers import Limits
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ExportedModels, FakeModels, Stock
@@ -63,6 +65,7 @@ class EngineConfig:
     max_pixels: int = 128_000_000
     max_file_bytes: int = 268_435_456
     decode: str = "scaled"  # scaled | exact
+    limits: Limits = field(default_factory=Limits)  # of accelerators
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,11 @@ class Engine:
 
     def running(self) -> Mapping[str, Running]:
         """What really runs each loaded model, by its name."""
-        return {spec.name: self._backend.describe(spec) for model in self._loaded.values() for spec in _specs(model)}
+        return {spec.name: self._backend.describe(spec) for model in list(self._loaded.values()) for spec in _specs(model)}
+
+    def largest_batches(self) -> Mapping[str, int]:
+        """Rows of the largest batch that is made of each loaded model, by its name."""
+        return {spec.name: self._largest_batch(spec) for model in list(self._loaded.values()) for spec in _specs(model)}
 
     def stats(self) -> EngineStats:
         """Seconds and items per stage, rows and batches per model."""
@@ -285,6 +292,8 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
     """
     if config.decode not in ("scaled", "exact"):
         raise ConfigError(f"KIZU_DECODE is {config.decode!r}; it may be scaled or exact")
+    if backend is None and config.backend in KINDS:
+        require_provider(config.backend, KINDS[config.backend])  # before anything is said of models: those would not help
     stock = stock_of(config)
     registry = Registry() if registry is None else registry
     register_models(registry, stock, min_score=config.min_score, longest=config.max_image_size)
@@ -335,9 +344,12 @@ def stock_of(config: EngineConfig) -> Stock:
 def _backend(config: EngineConfig, lanes: Lanes) -> Backend:
     if config.backend == "fake":
         return fake.FakeBackend(lanes=lanes.count)
+    repository, limits = ModelRepository(config.model_repository), config.limits
     if config.backend in KINDS:
-        return OnnxBackend(ModelRepository(config.model_repository), kind=config.backend, lanes=lanes.count, executor=lanes.executor)
-    raise ConfigError(f"backend {config.backend} comes with a later version; this one runs {', '.join(KINDS)}, fake: set KIZU_BACKEND=cpu")
+        return OnnxBackend(repository, kind=config.backend, lanes=lanes.count, executor=lanes.executor, limits=limits)
+    if config.backend == "openvino":
+        return OpenvinoBackend(repository, lanes=lanes.count, executor=lanes.executor, cache=limits.cache and limits.cache / "openvino")
+    raise ConfigError(f"backend {config.backend} comes with a later version; this one runs {', '.join(KINDS)}, openvino, fake: set KIZU_BACKEND=cpu")
 
 
 def _report_death(model: str, task: asyncio.Task[None]) -> None:

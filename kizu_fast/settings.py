@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     db_pooler: Literal["auto", "direct", "session", "transaction"] = Field(default="auto", validation_alias="KIZU_DB_POOLER")
     pg_user: str = Field(default="nobody", validation_alias="KIZU_PG_USER")
     decode: Literal["scaled", "exact"] = Field(default="scaled", validation_alias="KIZU_DECODE")
+    metrics_port: int | None = Field(default=None, ge=1, le=65535, validation_alias="KIZU_METRICS_PORT")
+    metrics_host: str = Field(default="127.0.0.1", validation_alias="KIZU_METRICS_HOST")
+    gpu_memory_mb: int | None = Field(default=None, ge=256, validation_alias="KIZU_GPU_MEMORY_MB")
     object_min_score: float = Field(default=0.25, ge=0, le=1)
     ocr_model: Literal["easyocr", "ppocr"] = "ppocr"  # docs/decisions/021-default-reader.md
     ocr_languages: str = "en"

@@ -148,6 +148,7 @@ PPOCR_WIDTHS = (160, 240, 320, 480, 640, 800, 960, 1280, 1600, 1920, 2560)  # of
 
 
 RANDOM = "random"  # stands in a name where the pretrained tag would: such a model's results mean nothing
+HALF = "fp16"
 
 
 def clip_name(model: str, pretrained: str, tower: str) -> str:
@@ -180,6 +181,16 @@ def ppocr_names(variant: str) -> tuple[str, str, str]:
 def is_random(name: str) -> bool:
     """Whether a model of that name has untrained weights."""
     return RANDOM in name.split("-")
+
+
+def half_name(name: str) -> str:
+    """The fp16 variant of a model has a folder of its own beside it: yolov8m to yolov8m-fp16."""
+    return f"{name}-{HALF}"
+
+
+def is_half(name: str) -> bool:
+    """Whether a model of that name is the fp16 variant of another."""
+    return name.endswith(f"-{HALF}")
 
 
 def _slug(text: str) -> str:

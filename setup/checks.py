@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+MANIFESTS = ("export.yaml", "triton.yaml", "worker.yaml")  # scaling.yaml is KEDA's, of which no schema is at hand: tests read it
 SOURCES = ["kizu_fast", "export", "benchmarks", "setup", "tests"]
 
 
@@ -32,6 +33,16 @@ def main() -> int:
         "mypy": [python, "-m", "mypy"],
         "import contracts": [python, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
         "Triton configurations": [python, "-m", "export.configs", "--check"],
+        "Dockerfiles": [tool("hadolint"), *sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))],
+        "compose file": [python, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / "docker-compose.triton.yml"],
+        "Kubernetes manifests": [
+            python,
+            "-m",
+            "kubernetes_validate",
+            "--strict",
+            "--quiet",
+            *(ROOT / "deploy" / "kubernetes" / name for name in MANIFESTS),
+        ],
     }
     failed = []
     for name, command in checks.items():

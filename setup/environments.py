@@ -22,8 +22,17 @@ ROOT = HERE.parent
 FOLDERS = {"run": ".venv", "dev": ".venv-dev", "export": ".venv-export"}
 BENEATH = {"dev": "run"}  # dev holds only what run does not
 FREE_GB = {"run": 1.5, "dev": 0.5, "export": 10.0}  # installed size and pip's unpacking
-EXTRAS = {"run": "cpu,embedded", "dev": "cpu,embedded,dev", "export": "cpu,embedded,export"}
+EXTRAS = {"run": "cpu,openvino,embedded", "dev": "cpu,openvino,embedded,dev", "export": "cpu,embedded,export"}
 STAMP = "complete"
+# Parts of packages that no command of ours uses, below site-packages: 77 of openvino's 181 MB are for other devices and file formats.
+_FORMATS = ("gguf", "jax", "paddle", "pytorch", "tensorflow", "tensorflow_lite")
+UNUSED = (
+    "openvino/libs/libopenvino_intel_[gn]pu_plugin.so",
+    "openvino/libs/cache.json",
+    "openvino/frontend/[jpt]*/*",
+    *(f"openvino/libs/libopenvino_{name}_frontend.so*" for name in _FORMATS),
+)
+NEVER = "openvino-telemetry"  # sends an event at every import of openvino, which does without it; nothing may leave the machine
 
 
 def main(arguments: list[str]) -> int:  # noqa: PLR0911  # one return per way to end
@@ -98,6 +107,10 @@ def _install(name: str, lock: Path, base: Path) -> None:
     if not (base / "bin" / "python").exists():
         subprocess.run([sys.executable, "-m", "venv", base], check=True)
     _pip(base, lock)
+    for pattern in UNUSED:
+        for path in _site(base).glob(pattern):
+            if path.is_file():
+                path.unlink()
     (base / STAMP).write_text(_digest(lock))
 
 
@@ -131,7 +144,7 @@ def _lock(name: str) -> int:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "hatchling", "editables", f"{ROOT}[{EXTRAS[name]}]"], check=True)
         frozen = subprocess.run(
-            [python, "-m", "pip", "freeze", "--exclude", "kizu-fast"], check=True, capture_output=True, text=True
+            [python, "-m", "pip", "freeze", "--exclude", "kizu-fast", "--exclude", NEVER], check=True, capture_output=True, text=True
         ).stdout.splitlines()
     below = set((HERE / f"{BENEATH[name]}.lock").read_text().splitlines()) if name in BENEATH else set()
     lock = HERE / f"{name}.lock"

@@ -17,6 +17,7 @@ class Running:
     device: str  # e.g. cpu
     precision: str  # e.g. fp32
     threads: int  # per inference
+    note: str | None = None  # what does not run there, and why
 
 
 @dataclass(frozen=True, slots=True)

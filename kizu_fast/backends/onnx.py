@@ -1,12 +1,13 @@
 """onnxruntime: cpu, cuda, tensorrt and coreml differ by a list of providers, not by a class."""
 
 import asyncio
-import ctypes
 import importlib
+import json
 import os
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kizu_fast.backends import Profile, Running
+from kizu_fast.backends import Profile, Running, providers
+from kizu_fast.backends.memory import give_back_freed_memory
+from kizu_fast.backends.proof import Found, check_answer, compare, grey, one_line
+from kizu_fast.backends.providers import CPU, Limits
 from kizu_fast.backends.repository import ModelRepository, export_command
+from kizu_fast.backends.sessions import Outputs, Run, Shape, StaticSessions, bound, plain
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
-from kizu_fast.specs import DTYPES, ModelSpec, Tensors, TensorSpec
+from kizu_fast.specs import ModelSpec, Tensors, is_half
 
-_CPU = "CPUExecutionProvider"
 _SILENT = 4  # fatal only: errors reach us as exceptions, and a progress bar shares the terminal
-_GREY = 114
 _NICEST = 19
 _NICE = 10  # a tenth of the time that a lane gets when they want the same core
 
@@ -39,39 +42,42 @@ class Kind:
     lanes: int = 2  # batches in flight; cpu: one per core
     in_lanes: bool = False
     full_batches: bool = False
+    half: bool = False  # takes the fp16 variant of a model where it is exported
+    static: bool = False  # one session per bucket and batch size
 
 
 _GPU_MEND = "install the GPU build with: pip install 'kizu-fast[gpu]' instead of [cpu] (never both), with NVIDIA's driver, CUDA 13 and cuDNN 9"
-_CUDA = ("CUDAExecutionProvider", {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"})
+_CUDA = (providers.CUDA, {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"})
 
 # Detectors gain nothing from batches on a CPU, CLIP a quarter (docs/decisions/007-lanes.md).
 KINDS: Mapping[str, Kind] = {
     "cpu": Kind(
         "cpu",
-        ((_CPU, {}),),
+        ((CPU, {}),),
         "reinstall onnxruntime: pip install 'kizu-fast[cpu]'",
         in_lanes=True,
     ),
-    "cuda": Kind("cuda", (_CUDA, (_CPU, {})), _GPU_MEND, full_batches=True),
-    "tensorrt": Kind("cuda", (("TensorrtExecutionProvider", {}), _CUDA, (_CPU, {})), f"{_GPU_MEND}, and TensorRT's libraries", full_batches=True),
+    "cuda": Kind("cuda", (_CUDA, (CPU, {})), _GPU_MEND, full_batches=True, half=True),
+    "tensorrt": Kind("cuda", ((providers.TENSORRT, {}), _CUDA, (CPU, {})), f"{_GPU_MEND}, and TensorRT's libraries", full_batches=True, half=True),
     "coreml": Kind(
         "coreml",
-        (("CoreMLExecutionProvider", {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL"}), (_CPU, {})),
+        ((providers.COREML, {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", "RequireStaticInputShapes": "1"}), (CPU, {})),
         "it needs a Mac and onnxruntime's macOS build; run with --backend cpu",
+        static=True,
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    session: Any  # onnxruntime.InferenceSession; run() is thread-safe, so all lanes share one and the weights exist once
+    run: Run
     running: Running
 
 
 class OnnxBackend:
     """Sessions of one kind, shared by all lanes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a choice of its own
         self,
         repository: ModelRepository,
         *,
@@ -79,20 +85,20 @@ class OnnxBackend:
         lanes: int = 1,
         executor: Executor | None = None,
         arena: bool = True,
+        limits: Limits | None = None,
         runtime: ModuleType | None = None,
+        kinds: Mapping[str, Kind] = KINDS,
     ) -> None:
         """Raises ConfigError when onnxruntime or the kind's provider is not installed.
 
         executor: threads to run in; without one the backend makes its own. arena=False is measured in docs/decisions/007-lanes.md.
         runtime: another build of onnxruntime than the installed one.
         """
-        self._runtime, self._kind_name, self._kind = runtime or _onnxruntime(), kind, KINDS[kind]
-        wanted = self._kind.providers[0][0]
-        if wanted not in self._runtime.get_available_providers():
-            raise ConfigError(f"backend {kind}: this onnxruntime has no {wanted}; {self._kind.mend}")
+        self._runtime, self._kind_name, self._kind = runtime or _onnxruntime(), kind, kinds[kind]
+        require_provider(kind, self._kind, self._runtime)
         slots = lanes if self._kind.in_lanes else self._kind.lanes
         self.profile = Profile(lanes=slots, full_batches=self._kind.full_batches, in_lanes=self._kind.in_lanes)
-        self._repository, self._arena = repository, arena
+        self._repository, self._arena, self._limits = repository, arena, limits or Limits()
         self._own = ThreadPoolExecutor(slots, thread_name_prefix="onnx") if executor is None or not self._kind.in_lanes else None
         self._executor: Executor = self._own or executor or ThreadPoolExecutor(slots)
         # Threads are made at first use: without a captioner there is none.
@@ -111,12 +117,12 @@ class OnnxBackend:
         if loaded is None:
             raise TransientError(f"{spec.name}: not loaded")
         executor = self._apart if spec.apart else self._executor
-        return await asyncio.get_running_loop().run_in_executor(executor, partial(self._run, loaded.session, spec, inputs))
+        return await asyncio.get_running_loop().run_in_executor(executor, partial(_run, loaded.run, spec, inputs))
 
     async def unload(self, spec: ModelSpec) -> None:
         """The memory is back with the system when this returns, or once batches under way have ended."""
         if self._loaded.pop(spec.name, None) is not None:
-            await asyncio.get_running_loop().run_in_executor(self._executor, _give_back_freed_memory)
+            await asyncio.get_running_loop().run_in_executor(self._executor, give_back_freed_memory)
 
     async def close(self) -> None:
         """Release everything."""
@@ -132,86 +138,135 @@ class OnnxBackend:
         return self._loaded[spec.name].running
 
     def _open(self, spec: ModelSpec) -> _Loaded:
-        session = self._session(spec.name, self._repository.path(spec.name))
-        actual = session.get_providers()[0]
-        if actual != self._kind.providers[0][0]:  # onnxruntime falls back to the CPU with no more than a warning
-            raise ConfigError(f"backend {self._kind_name}: onnxruntime would run {spec.name} on {actual} instead; {self._kind.mend}")
-        _compare(spec, "input", spec.inputs, session.get_inputs())
-        _compare(spec, "output", spec.outputs, session.get_outputs())
-        self._prove(session, spec)
-        _give_back_freed_memory()
-        return _Loaded(session, Running(provider=actual, device=self._kind.device, precision="fp32", threads=1))
+        half = self._repository.half(spec.name) if self._kind.half else None
+        path, precision = (self._repository.path(spec.name), "fp32") if half is None else (half, "fp16")
+        if self._kind.static:
+            run, note = self._open_static(spec, path)
+        else:
+            run, note = self._open_free(spec, path, precision)
+        give_back_freed_memory()
+        actual = self._kind.providers[0][0]
+        return _Loaded(run, Running(provider=actual, device=self._kind.device, precision=precision, threads=1, note=note))
 
-    def _session(self, name: str, path: Path) -> Any:  # onnxruntime has no types
-        options = self._runtime.SessionOptions()
+    def _open_free(self, spec: ModelSpec, path: Path, precision: str) -> tuple[Run, str | None]:
+        """One session for all shapes, and which of its nodes run on the CPU."""
+        chosen = providers.options(self._kind.providers, spec, self._limits, precision=precision)
+        accelerated = not self._kind.in_lanes
+        with tempfile.TemporaryDirectory(prefix="kizu-profile-") as folder:
+            session = self._session(spec, path, chosen, profile=Path(folder) if accelerated else None)
+            self._check(session, spec)
+            run = bound(self._runtime, session, self._kind.device) if accelerated else plain(session)
+            self._prove(run, spec)
+            note = _placement(session) if accelerated else None
+        return run, note
+
+    def _open_static(self, spec: ModelSpec, path: Path) -> tuple[Run, str | None]:
+        """A session per bucket, batch 1, now; other batches when they come. The largest bucket must run on the provider itself."""
+        chosen = providers.options(self._kind.providers, spec, self._limits, precision="fp32")
+        cpu = [(CPU, dict[str, str]())]
+        sessions = StaticSessions(
+            lambda shape: self._session(spec, path, chosen, shape=shape),
+            lambda shape: self._session(spec, path, cpu, shape=shape, check=False),
+            (ConfigError, *refusals()),
+            sizes=sorted({1, self.profile.largest_batch(spec)}),
+        )
+        last = Shape(spec.buckets[-1] if spec.buckets else None, 1)
+        self._prove(sessions.run, spec)
+        if last in sessions.fallen_back:
+            raise ConfigError(f"backend {self._kind_name}: {spec.name} does not run there: {sessions.fallen_back[last]}; {self._kind.mend}")
+        for bucket in spec.buckets:
+            sessions.open(Shape(bucket, 1))
+        fallen = "; ".join(f"{shape} on the CPU: {why}" for shape, why in sessions.fallen_back.items())
+        return sessions.run, fallen or None
+
+    def _session(
+        self,
+        spec: ModelSpec,
+        path: Path,
+        chosen: providers.Providers,
+        *,
+        shape: Shape | None = None,
+        profile: Path | None = None,
+        check: bool = True,
+    ) -> Any:  # onnxruntime has no types
+        options = self._options(shape, profile, half=is_half(path.parents[1].name))
+        for folder in providers.cache_folders(chosen):
+            _make(folder)
+        try:
+            session = self._runtime.InferenceSession(str(path), options, providers=chosen)
+        except refusals() as error:
+            raise ConfigError(f"{path} cannot be loaded: {one_line(error)}; run: {export_command(spec.name)}") from error
+        actual = session.get_providers()[0]
+        if check and actual != self._kind.providers[0][0]:  # onnxruntime falls back to the CPU with no more than a warning
+            raise ConfigError(f"backend {self._kind_name}: onnxruntime would run {spec.name} on {actual} instead; {self._kind.mend}")
+        return session
+
+    def _options(self, shape: Shape | None, profile: Path | None, *, half: bool) -> Any:
+        options, levels = self._runtime.SessionOptions(), self._runtime.GraphOptimizationLevel
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # the lanes are the parallelism
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        # beyond EXTENDED lie layouts for the CPU alone; those of fp16 convolutions end in a segmentation fault (1.32)
+        options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if half else levels.ORT_ENABLE_ALL
         options.enable_cpu_mem_arena = self._arena  # it keeps the largest batch ever seen: with bounded batches that is flat
         options.enable_mem_pattern = self._arena
         options.log_severity_level = _SILENT
-        providers = [(provider, dict(settings)) for provider, settings in self._kind.providers]
-        try:
-            return self._runtime.InferenceSession(str(path), options, providers=providers)
-        except refusals() as error:
-            raise ConfigError(f"{path} cannot be loaded: {_one_line(error)}; run: {export_command(name)}") from error
+        if shape is not None:
+            sizes = {"batch": shape.batch} | dict(zip(("height", "width"), shape.bucket or (), strict=False))
+            for name, size in sizes.items():  # the export names the free axes so
+                options.add_free_dimension_override_by_name(name, size)
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile / "first")
+        return options
 
-    def _prove(self, session: Any, spec: ModelSpec) -> None:
+    @staticmethod
+    def _check(session: Any, spec: ModelSpec) -> None:
+        compare(spec, "input", spec.inputs, _found(session.get_inputs()))
+        compare(spec, "output", spec.outputs, _found(session.get_outputs()))
+
+    def _prove(self, run: Run, spec: ModelSpec) -> None:
         """One inference on grey. Raises ConfigError when it fails, or when the outputs are not what the spec says."""
         shaped = spec.at(spec.buckets[-1]) if spec.buckets else spec
-        row = {tensor.name: np.full(tensor.shape, _GREY if tensor.dtype == "uint8" else 0, DTYPES[tensor.dtype]) for tensor in shaped.inputs}
         try:
-            outputs = self._run(session, shaped, shaped.stack([row]))
+            outputs = _run(run, shaped, grey(shaped))
         except (PermanentError, TransientError) as error:
             raise ConfigError(f"{spec.name} does not run on {self._kind_name}: {error}; run: {export_command(spec.name)}") from error
-        for tensor in spec.outputs:
-            got = outputs[tensor.name]
-            fits = got.ndim == len(tensor.shape) + 1 and all(want in (-1, have) for want, have in zip((1, *tensor.shape), got.shape, strict=True))
-            if not fits or got.dtype != DTYPES[tensor.dtype]:
-                raise ConfigError(f"{spec.name}.{tensor.name}: the graph gives {got.dtype} {list(got.shape[1:])}, expected {_written(tensor)}")
-            if not np.isfinite(got).all():
-                raise ConfigError(f"{spec.name}.{tensor.name}: not finite on {self._kind_name}; run: {export_command(spec.name)}")
-
-    def _run(self, session: Any, spec: ModelSpec, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
-        names = [tensor.name for tensor in spec.outputs]
-        try:
-            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-        except (_state().InvalidArgument, ValueError, TypeError) as error:
-            raise PermanentError(f"{spec.name}: the graph refuses its input: {_one_line(error)}") from error
-        except refusals() as error:
-            raise TransientError(f"{spec.name}: {_one_line(error)}") from error
+        check_answer(spec, self._kind_name, outputs)
 
 
-def _compare(spec: ModelSpec, role: str, wanted: Sequence[TensorSpec], nodes: Sequence[Any]) -> None:
-    """Raises ConfigError naming model and field unless the graph's tensors are those of the spec, the batch axis free."""
-    found = {node.name: node for node in nodes}
-    if set(found) != {tensor.name for tensor in wanted}:
-        names = ", ".join(tensor.name for tensor in wanted)
-        raise ConfigError(f"{spec.name}: {role}s are {', '.join(found)}, expected {names}; run: {export_command(spec.name)}")
-    for tensor in wanted:
-        node = found[tensor.name]
-        dtype = "float32" if node.type == "tensor(float)" else node.type.removeprefix("tensor(").removesuffix(")")
-        free = len(node.shape) > 0 and not isinstance(node.shape[0], int)
-        if dtype != tensor.dtype or not free or not _fits(tensor.shape, node.shape[1:], role):
-            shape = f"{dtype} {node.shape}"
-            raise ConfigError(
-                f"{spec.name}.{tensor.name}: the graph has {shape}, expected {_written(tensor)} behind a free batch axis; "
-                f"run: {export_command(spec.name)}"
-            )
+def require_provider(name: str, kind: Kind, runtime: ModuleType | None = None) -> None:
+    """Raises ConfigError when onnxruntime, or the provider that a kind asks for first, is not installed. That it is says nothing about a device."""
+    wanted = kind.providers[0][0]
+    if wanted not in (runtime or _onnxruntime()).get_available_providers():
+        raise ConfigError(f"backend {name}: this onnxruntime has no {wanted}; {kind.mend}")
 
 
-def _fits(wanted: Sequence[int], shape: Sequence[object], role: str) -> bool:
-    """A dimension that varies must be free in the graph; a fixed one must be equal, and in an output it may be left open."""
-    if len(wanted) != len(shape):
-        return False
-    return all(
-        (have == want and want != -1) or (not isinstance(have, int) and (want == -1 or role == "output"))
-        for want, have in zip(wanted, shape, strict=True)
-    )
+def _run(run: Run, spec: ModelSpec, inputs: Tensors) -> Outputs:
+    try:
+        return run(spec, inputs)
+    except (_state().InvalidArgument, ValueError, TypeError) as error:
+        raise PermanentError(f"{spec.name}: the graph refuses its input: {one_line(error)}") from error
+    except refusals() as error:
+        raise TransientError(f"{spec.name}: {one_line(error)}") from error
 
 
-def _written(tensor: TensorSpec) -> str:
-    return f"{tensor.dtype} {list(tensor.shape)}"
+def _found(nodes: list[Any]) -> dict[str, Found]:
+    names = {node.name: node.type.removeprefix("tensor(").removesuffix(")") for node in nodes}
+    return {node.name: Found("float32" if names[node.name] == "float" else names[node.name], node.shape) for node in nodes}
+
+
+def _placement(session: Any) -> str | None:
+    """What the profile of the first inference says of nodes on the CPU; None when there are none. Ends the profile."""
+    path = Path(session.end_profiling())
+    left = providers.left_on_cpu(json.loads(path.read_text(encoding="utf-8")))
+    path.unlink()
+    return None if not left else f"{sum(left.values())} nodes on the CPU: {', '.join(f'{kind} {count}' for kind, count in left.items())}"
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}; compiled engines are kept there, set KIZU_DATA_DIR to a folder you can write") from error
 
 
 def _onnxruntime() -> ModuleType:
@@ -237,15 +292,3 @@ def _yield_to_the_others() -> None:
     if sys.platform == "linux":
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + _NICE, _NICEST))
-
-
-def _give_back_freed_memory() -> None:
-    """Loading leaves up to twice the weights freed but unreturned in glibc's heap: 235 MB for CLIP ViT-B/32. Unloading leaves some of them."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -8,7 +8,7 @@ from typing import Any
 
 from kizu_fast import specs
 from kizu_fast.errors import ConfigError
-from kizu_fast.specs import Family, ModelSpec
+from kizu_fast.specs import Family, ModelSpec, half_name, is_half
 
 MANIFEST = "manifest.json"
 MODEL = "1/model.onnx"
@@ -56,6 +56,10 @@ class ModelRepository:
             raise ConfigError(f"model {name} is not in {self.root}; run: {export_command(name)}")
         return path
 
+    def half(self, name: str) -> Path | None:
+        """The graph of a model's fp16 variant, None when it was not exported. It answers as the model does, within the export's gates."""
+        return self.root / half_name(name) / MODEL if self.has(half_name(name)) else None
+
     def tokenizer(self, name: str) -> Path:
         """The tokenizer's file of a text tower, there or not: who loads it says so."""
         return self.root / name / TOKENIZER
@@ -87,6 +91,8 @@ class ModelRepository:
     def find_space(self, space: str, family: Family) -> str | None:
         """The model of that family that writes into space, or None. A broken manifest of another model is passed over."""
         for name in self.names():
+            if is_half(name):
+                continue
             try:
                 spec = self.spec(name)
             except ConfigError:

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from kizu_fast.backends import Running
 from kizu_fast.cli.output import print_json, remark, table_console
 from kizu_fast.engine import open_engine
 from kizu_fast.errors import KizuError
@@ -107,10 +108,7 @@ async def _models(settings: Settings) -> list[Check]:
     try:
         async with open_engine(engine_config(settings, tuple(settings.operations))) as engine:
             await engine.embed_text("a photo")
-            checks = [
-                Check(f"model {name}", ok=True, detail=f"{run.provider} on {run.device}, {run.precision}, {run.threads} thread(s) per inference")
-                for name, run in sorted(engine.running().items())
-            ]
+            checks = [Check(f"model {name}", ok=True, detail=_told(run)) for name, run in sorted(engine.running().items())]
             if engine.random_models:
                 names = ", ".join(engine.random_models)
                 detail = f"{names}: seeded random weights, their results mean nothing"
@@ -126,6 +124,11 @@ async def _models(settings: Settings) -> list[Check]:
 def _command_in(reason: str) -> str:
     """The reason ends with what mends it."""
     return reason.rpartition("run: ")[2] if "run: " in reason else "make export"
+
+
+def _told(run: Running) -> str:
+    """What runs a model, and what of it runs elsewhere."""
+    return f"{run.provider} on {run.device}, {run.precision}, {run.threads} thread(s) per inference" + (f"; {run.note}" if run.note else "")
 
 
 def _mend_models(settings: Settings) -> str:

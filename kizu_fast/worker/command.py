@@ -42,6 +42,9 @@ def worker(  # noqa: PLR0913, PLR0917  # one parameter per option
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 when a photo failed")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="log more, tracebacks included")] = False,
     report: Annotated[Path | None, typer.Option(help="write what was done as JSON to this file")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="serve /metrics for Prometheus on KIZU_METRICS_HOST, by default this machine only")
+    ] = None,
 ) -> None:
     """Process the queue: photos in, rows out. Ctrl-C or SIGTERM finishes or gives back what is in flight; a second signal leaves at once."""
     settings = load_settings()
@@ -50,6 +53,8 @@ def worker(  # noqa: PLR0913, PLR0917  # one parameter per option
         if backend not in get_args(BackendName):
             raise typer.BadParameter(f"{backend!r} is none of {', '.join(get_args(BackendName))}", param_hint="--backend")
         settings = settings.model_copy(update={"backend": backend})
+    if metrics_port is not None:
+        settings = settings.model_copy(update={"metrics_port": metrics_port})
     request = WorkerRequest(
         settings=settings,
         worker_id=worker_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}",

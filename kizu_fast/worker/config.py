@@ -1,5 +1,6 @@
 """From settings to the single values that the layers below take."""
 
+from kizu_fast.backends.providers import Limits
 from kizu_fast.builtin import Chosen
 from kizu_fast.engine import EngineConfig
 from kizu_fast.settings import Settings
@@ -28,4 +29,5 @@ def engine_config(settings: Settings, operations: tuple[str, ...]) -> EngineConf
         max_pixels=settings.max_pixels,
         max_file_bytes=settings.max_file_bytes,
         decode=settings.decode,
+        limits=Limits(settings.data_dir.absolute() / "compiled", None if settings.gpu_memory_mb is None else settings.gpu_memory_mb * 1_000_000),
     )

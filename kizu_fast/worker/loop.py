@@ -5,6 +5,7 @@ A chain of bounded awaits, not of queues. Photos in flight are bounded by slots,
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,6 +72,16 @@ class Worker:
         self._settling: set[UUID] = set()
         self._unfinished: list[Job] = []
         self._room = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """Photos whose jobs this worker holds."""
+        return len(self._running)
+
+    @property
+    def outages(self) -> frozenset[str]:
+        """Which of database and services (backend and library) do not answer at this moment."""
+        return frozenset(name for name, gate in (("database", self._database), ("services", self._services)) if gate.closed)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until stop is set, or the queue is empty with drain. Photos in flight finish or are released without costing an attempt."""
@@ -161,14 +172,17 @@ class Worker:
             raise
 
     async def _claim_some(self, limit: int, operations: Sequence[str] | None, without: Sequence[str]) -> list[Job]:
+        started = time.perf_counter()
         claim = asyncio.ensure_future(self._queue.claim(self._options.worker_id, limit, self._options.lease_s, operations, without=without))
         try:
-            return await asyncio.shield(claim)
+            jobs = await asyncio.shield(claim)
         except asyncio.CancelledError:
             # The claim may commit all the same: what it brings goes back, and no attempt is spent.
             with suppress(DatabaseUnavailable):
                 self._unfinished += await claim
             raise
+        self._tally.claims = self._tally.claims.plus(time.perf_counter() - started, 1)
+        return jobs
 
     async def _is_drained(self) -> bool:
         return self._options.drain and not self._running and await self._queue.unfinished(self._options.operations) == 0
@@ -223,6 +237,7 @@ class Worker:
         return Done(result)
 
     def _count(self, job: Job, status: str, ending: Ending) -> None:
+        self._tally.endings[status] += 1
         match status:
             case "completed":
                 self._tally.completed += 1
@@ -255,6 +270,7 @@ class Worker:
         return held is not None and held[0] is job and job.id not in self._settling
 
     def _drop(self, job: Job) -> None:
+        self._tally.endings["lost"] += 1
         log.warning("lease lost", error=str(LeaseLost(f"{display(job.asset.path)} passed on to another worker")))
         self._lost.add(job.id)
         self._running[job.id][1].cancel()

@@ -4,6 +4,7 @@ import json
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,10 @@ class Tally:
     retried: int = 0
     started: float = field(default_factory=time.monotonic)
     stages: dict[str, StageTime] = field(default_factory=dict)
+    claims: StageTime = field(default_factory=StageTime)  # asking the queue for jobs
+    endings: Counter[str] = field(
+        default_factory=Counter
+    )  # how attempts ended: completed, failed, pending (will be retried), released, deferred, lost
 
     def add_stage(self, name: str, seconds: float, items: int) -> None:
         """Add to the worker's own stages (fetch, store); the engine keeps those of its lanes."""

@@ -1,10 +1,11 @@
 """One worker's life: open the library and the engine, work, report, close. Composition only; the loop is in loop.py."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -104,12 +105,19 @@ async def _work(request: WorkerRequest, library: Library, engine: Engine, keeper
         operations=request.operations,
     )
     wakeup = Wakeup(library.database)
-    with ProgressView(tally) as view:
+    with ProgressView(tally) as view, ExitStack() as stack:
         worker = Worker((library.queue, library.results), process, wakeup.event, options, tally, _say_failure(view))
+        watching: list[Coroutine[Any, Any, None]] = []
+        if settings.metrics_port:
+            from kizu_fast.worker.metrics import Metrics, served  # noqa: PLC0415  # only where it is asked for: prometheus_client starts with work of its own
+
+            shown = Metrics(settings.backend, engine, tally, worker)
+            stack.enter_context(served(shown, settings.metrics_host, settings.metrics_port))
+            watching.append(shown.watch(library.overview.backlog))
         async with asyncio.TaskGroup() as tasks:
             services = [
                 tasks.create_task(service)
-                for service in (_look(view, library, request.operations), *(keeper.run() for keeper in keepers), wakeup.run())
+                for service in (_look(view, library, request.operations), *(keeper.run() for keeper in keepers), wakeup.run(), *watching)
             ]
             sweeping = tasks.create_task(_sweep_thumbnails(library))
             try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import numpy as np
+import pytest
 from processes import Line
 
 Painter = Callable[..., Path]
@@ -395,6 +396,17 @@ def test_doctor_proves_the_backend_by_an_inference(line: Line) -> None:
     assert said["ok"] is True
     assert any(check["name"].startswith("model fake") for check in said["checks"])
     assert all(set(check) == {"name", "ok", "detail", "fix"} for check in said["checks"])
+
+
+@pytest.mark.parametrize("backend", ["cuda", "tensorrt", "coreml"])
+def test_doctor_says_plainly_that_an_accelerator_is_not_there(line: Line, backend: str) -> None:
+    done = line.run("doctor", "--backend", backend, "--json", check=False)
+    (models,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "models"]
+    if models["ok"]:
+        pytest.skip(f"this machine has what {backend} needs")
+    assert done.returncode == 1
+    assert f"backend {backend}: " in models["detail"]
+    assert "Traceback" not in done.stderr
 
 
 def test_doctor_names_what_is_missing_and_the_command_that_mends_it(line: Line, tmp_path: Path) -> None:

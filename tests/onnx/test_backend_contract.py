@@ -1,4 +1,4 @@
-"""What every backend promises, run on the fake one and on onnxruntime. A fake that fails here is no fake of it."""
+"""What every backend promises, run on the fake one, on onnxruntime and on OpenVINO. A fake that fails here is no fake of it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,6 +13,7 @@ import pytest
 from kizu_fast import specs
 from kizu_fast.backends import Backend, fake
 from kizu_fast.backends.onnx import OnnxBackend
+from kizu_fast.backends.openvino import OpenvinoBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
 from kizu_fast.specs import ModelSpec
@@ -31,7 +32,7 @@ class Models:
         return {"pixels": np.random.default_rng(seed).integers(1, 256, shape, np.uint8)}
 
 
-@pytest.fixture(params=["fake", "onnx"])
+@pytest.fixture(params=["fake", "onnx", "openvino"])
 async def models(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Models]:
     if request.param == "fake":
         made = Models(fake.FakeBackend(), fake.IMAGE, fake.OBJECTS)
@@ -39,7 +40,8 @@ async def models(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         graphs.install_clip(tmp_path)
         graphs.install_yolo(tmp_path)
         repository = ModelRepository(tmp_path)
-        made = Models(OnnxBackend(repository, lanes=2), repository.spec("clip-vit-b-32-openai-image"), repository.spec("yolov8m"))
+        backend = OnnxBackend(repository, lanes=2) if request.param == "onnx" else OpenvinoBackend(repository, lanes=2)
+        made = Models(backend, repository.spec("clip-vit-b-32-openai-image"), repository.spec("yolov8m"))
     await made.backend.load(made.image)
     await made.backend.load(made.objects)
     yield made

@@ -15,6 +15,7 @@ from samples import ALICE, BOB, BOTH, Stores, axis, claim_all, complete_all, det
 from stores import postgres_stores
 
 from kizu_fast.errors import ImageUnreadable, PermanentError, TransientError
+from kizu_fast.store.overview import Overview
 from kizu_fast.store.pool import Database, open_database
 from kizu_fast.store.sql import statement
 
@@ -315,3 +316,15 @@ async def test_predecessor_11_no_index_of_neighbours_is_made_on_empty_tables(fet
     rows = await fetch("select indexdef from pg_indexes where schemaname = 'public'")
 
     assert [row["indexdef"] for row in rows if "ivfflat" in row["indexdef"] or "hnsw" in row["indexdef"]] == []
+
+
+async def test_the_backlog_counts_every_user_and_the_wait_of_what_is_due(stores: Stores, database: Database) -> None:
+    overview = Overview(database)
+    assert await overview.backlog() == (0, 0, 0)
+    await stores.assets.register(ALICE, [file("/photos/a.jpg", "a"), file("/photos/b.jpg", "b")], BOTH)
+    await stores.queue.claim("w", 1, 60)
+
+    depth = await overview.backlog()
+
+    assert (depth.pending, depth.processing) == (1, 1)
+    assert 0 <= depth.oldest_s < 60

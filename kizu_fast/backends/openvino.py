@@ -1,0 +1,178 @@
+"""OpenVINO on the CPU: the same ONNX files, in bf16 where the processor computes in it (docs/decisions/019-accelerators.md)."""
+
+import asyncio
+import importlib
+import queue
+import sys
+from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kizu_fast.backends import Profile, Running
+from kizu_fast.backends.memory import give_back_freed_memory
+from kizu_fast.backends.proof import Found, check_answer, compare, grey, one_line
+from kizu_fast.backends.repository import ModelRepository, export_command
+from kizu_fast.errors import ConfigError, PermanentError, TransientError
+from kizu_fast.specs import ModelSpec, Tensors
+
+_DEVICE = "CPU"
+_MEND = "install it with: pip install 'kizu-fast[openvino]', or run with --backend cpu"
+_DTYPES = {"u8": "uint8", "f16": "float16", "f32": "float32", "i32": "int32"}
+_PRECISIONS = {"bf16": "bf16", "f16": "fp16", "f32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    requests: "queue.SimpleQueue[Any]"  # one openvino.InferRequest per lane: a request holds the tensors of one inference
+    running: Running
+
+
+class OpenvinoBackend:
+    """One compiled model per spec, shared by all lanes. Shapes stay free: static ones gain nothing here and would copy the weights per bucket."""
+
+    def __init__(
+        self,
+        repository: ModelRepository,
+        *,
+        lanes: int = 1,
+        executor: Executor | None = None,
+        cache: Path | None = None,
+        runtime: ModuleType | None = None,
+    ) -> None:
+        """Raises ConfigError when openvino is not installed, or has no device for this processor.
+
+        executor: threads that wait for inferences; without one the backend makes its own. cache: folder for compiled models, made if need be;
+        one that cannot be written is done without. runtime: another build of openvino than the installed one.
+        """
+        self._runtime = runtime or _openvino()
+        self._core = self._runtime.Core()
+        if _DEVICE not in self._core.available_devices:
+            raise ConfigError(f"backend openvino: this build has no device for this processor; {_MEND}")
+        self.profile = Profile(lanes=lanes, in_lanes=True)
+        self._repository, self._lanes = repository, lanes
+        self._own = ThreadPoolExecutor(lanes, thread_name_prefix="openvino") if executor is None else None
+        self._executor: Executor = executor or self._own or ThreadPoolExecutor(lanes)
+        self._loaded: dict[str, _Loaded] = {}
+        self._options = _options(self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES"), lanes)
+        if cache is not None and _writable(cache):
+            self._core.set_property({"CACHE_DIR": str(cache)})
+
+    async def load(self, spec: ModelSpec) -> None:
+        """Compile, compare with the spec, prove by an inference. Raises ConfigError naming model and cause."""
+        if spec.name not in self._loaded:
+            self._loaded[spec.name] = await asyncio.get_running_loop().run_in_executor(self._executor, self._open, spec)
+
+    async def infer(self, spec: ModelSpec, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
+        """Raises PermanentError for inputs that the spec refuses, TransientError for everything else."""
+        loaded = self._loaded.get(spec.name)
+        if loaded is None:
+            raise TransientError(f"{spec.name}: not loaded")
+        return await asyncio.get_running_loop().run_in_executor(self._executor, partial(_run, loaded.requests, spec, inputs))
+
+    async def unload(self, spec: ModelSpec) -> None:
+        """The memory is free once batches under way have ended."""
+        self._loaded.pop(spec.name, None)
+
+    async def close(self) -> None:
+        """Release everything."""
+        self._loaded.clear()
+        if self._own:
+            await asyncio.to_thread(self._own.shutdown, wait=True)
+
+    def describe(self, spec: ModelSpec) -> Running:
+        """Raises ConfigError if it is not loaded."""
+        if spec.name not in self._loaded:
+            raise ConfigError(f"{spec.name} is not loaded")
+        return self._loaded[spec.name].running
+
+    def _open(self, spec: ModelSpec) -> _Loaded:
+        path = self._repository.path(spec.name)
+        try:
+            model = self._core.read_model(str(path))
+            compare(spec, "input", spec.inputs, _tensors(model.inputs))
+            compare(spec, "output", spec.outputs, _tensors(model.outputs))
+            compiled = self._core.compile_model(model, _DEVICE, dict(self._options))
+        except RuntimeError as error:  # the only class that openvino raises
+            raise ConfigError(f"{path} cannot be loaded by openvino: {one_line(error)}; run: {export_command(spec.name)}") from error
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(self._lanes):
+            requests.put(compiled.create_infer_request())
+        self._prove(requests, spec)
+        del model
+        give_back_freed_memory()
+        return _Loaded(requests, Running(provider="OpenVINO", device="cpu", precision=_PRECISIONS.get(precision, precision), threads=1))
+
+    @staticmethod
+    def _prove(requests: "queue.SimpleQueue[Any]", spec: ModelSpec) -> None:
+        shaped = spec.at(spec.buckets[-1]) if spec.buckets else spec
+        try:
+            outputs = _run(requests, shaped, grey(shaped))
+        except (PermanentError, TransientError) as error:
+            raise ConfigError(f"{spec.name} does not run on openvino: {error}; run: {export_command(spec.name)}") from error
+        check_answer(spec, "openvino", outputs)
+
+
+def _run(requests: "queue.SimpleQueue[Any]", spec: ModelSpec, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
+    """Start an asynchronous request and wait for it, the interpreter free meanwhile. openvino would cast and reshape what does not fit: checked first."""
+    _check(spec, inputs)
+    request = requests.get()
+    try:
+        request.start_async(dict(inputs), share_inputs=True)
+        request.wait()
+        return {tensor.name: np.array(request.get_tensor(tensor.name).data) for tensor in spec.outputs}  # copies: the request serves again
+    except RuntimeError as error:
+        raise TransientError(f"{spec.name}: {one_line(error)}") from error
+    finally:
+        requests.put(request)
+
+
+def _check(spec: ModelSpec, inputs: Tensors) -> None:
+    """Raises PermanentError (RowMismatch among them) unless inputs are a batch of the spec's rows."""
+    sizes = {len(batch) for batch in inputs.values()}
+    if len(sizes) != 1 or 0 in sizes:
+        raise PermanentError(f"{spec.name}: a batch needs as many rows in every input, at least one")
+    spec.check_row({name: batch[0] for name, batch in inputs.items()})
+
+
+def _options(capabilities: list[str], lanes: int) -> Mapping[str, object]:
+    """One stream of one thread per lane, tied to no core: each model has its streams, and all would be tied to the same ones."""
+    precision = "bf16" if "BF16" in capabilities else "f32"
+    return {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": lanes, "INFERENCE_NUM_THREADS": lanes, "ENABLE_CPU_PINNING": False}
+
+
+def _tensors(ports: list[Any]) -> dict[str, Found]:
+    return {
+        port.get_any_name(): Found(
+            _DTYPES.get(port.element_type.get_type_name(), port.element_type.get_type_name()),
+            [dim.get_length() if dim.is_static else "?" for dim in port.partial_shape],
+        )
+        for port in ports
+    }
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _openvino() -> ModuleType:
+    """Imported at first use: other backends do without it. Importing it would send an event to its makers if openvino-telemetry is installed."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # makes its import fail, and openvino takes its own silent stand-in
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise ConfigError(f"openvino is not installed; {_MEND}") from error
