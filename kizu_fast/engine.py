@@ -19,6 +19,8 @@ from kizu_fast.analysis import Analysis, analyse
 from kizu_fast.backends import Backend, Running, fake
 from kizu_fast.backends.onnx import KINDS, OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
+from kizu_fast.backends.triton import TritonBackend
+from kizu_fast.backends.triton_servers import addresses
 from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ClipImage, ExportedModels, FakeModels, Stock, Yolo
 from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
@@ -61,6 +63,9 @@ class EngineConfig:
     max_pixels: int = 128_000_000
     max_file_bytes: int = 268_435_456
     decode: str = "scaled"  # scaled | exact
+    triton_urls: str = "127.0.0.1:8001"  # host:port of gRPC, a comma list
+    triton_shm: str = "auto"  # auto | on | off
+    backend_wait_s: float = 0.0  # how long to wait at the start for a service that does not answer yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class Engine:
         self.registry = registry
         self._config, self._backend, self._stock, self._lanes = config, backend, stock, lanes
         self._slots: Slots = lanes.turns if backend.profile.in_lanes else Turns(backend.profile.lanes)
+        self._slots_of: dict[str, Slots] = {}  # by model, where the backend counts per model
         self._loaded: dict[tuple[str, str], Any] = {}  # (type, name) to a model whose spec the backend has proved
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}
         self._serving: dict[tuple[str, tuple[int, int] | None], _Serving] = {}
@@ -223,11 +229,15 @@ class Engine:
         if serving is None or serving.batcher.stopped:
             shaped = spec if bucket is None else spec.at(bucket)
             largest = min(self._largest_batch(spec.family), spec.max_batch)
-            batcher = Batcher(shaped, self._infer, max_batch=largest, max_delay_s=spec.max_delay_us / 1e6, slots=self._slots)
+            batcher = Batcher(shaped, self._infer, max_batch=largest, max_delay_s=spec.max_delay_us / 1e6, slots=self._slots_for(spec))
             task = asyncio.get_running_loop().create_task(batcher.run(), name=f"batches of {spec.name} {bucket or ''}")
             task.add_done_callback(partial(_report_death, spec.name))
             serving = self._serving[spec.name, bucket] = _Serving(batcher, task)
         return serving.batcher
+
+    def _slots_for(self, spec: ModelSpec) -> Slots:
+        profile = self._backend.profile
+        return self._slots_of.setdefault(spec.name, Turns(profile.lanes)) if profile.per_model else self._slots
 
     async def _infer(self, spec: ModelSpec, inputs: Tensors) -> Tensors:
         started = time.perf_counter()
@@ -333,7 +343,7 @@ def _specs(model: Any) -> tuple[ModelSpec, ...]:
 def _stock(config: EngineConfig) -> Stock:
     if config.backend == "fake":
         return FakeModels()
-    repository = ModelRepository(config.model_repository)
+    repository = ModelRepository(config.model_repository, graphs=config.backend != "triton")  # a worker may stand beside the server
     return ExportedModels(repository, config.chosen, allow_random=config.allow_random)
 
 
@@ -342,7 +352,9 @@ def _backend(config: EngineConfig, lanes: Lanes) -> Backend:
         return fake.FakeBackend(lanes=lanes.count)
     if config.backend in KINDS:
         return OnnxBackend(ModelRepository(config.model_repository), kind=config.backend, lanes=lanes.count, executor=lanes.executor)
-    raise ConfigError(f"backend {config.backend} comes with a later version; this one runs {', '.join(KINDS)}, fake: set KIZU_BACKEND=cpu")
+    if config.backend == "triton":
+        return TritonBackend(addresses(config.triton_urls), sharing=config.triton_shm, wait_s=config.backend_wait_s)
+    raise ConfigError(f"backend {config.backend} comes with a later version; this one runs {', '.join(KINDS)}, triton, fake: set KIZU_BACKEND=cpu")
 
 
 def _report_death(model: str, task: asyncio.Task[None]) -> None:

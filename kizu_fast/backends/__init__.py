@@ -26,6 +26,7 @@ class Profile:
 
     lanes: int  # inferences at once, over all models
     max_batch: Mapping[Family, int]  # never above the spec's
+    per_model: bool = False  # lanes counts batches of one model: a server divides its device between the models itself
     in_lanes: bool = True  # inferences compute on the CPU: they take turns with decode and preprocessing in the same lanes
 
 

@@ -106,7 +106,7 @@ async def _models(settings: Settings) -> list[Check]:
         async with open_engine(engine_config(settings, tuple(settings.operations))) as engine:
             await engine.embed_text("a photo")
             checks = [
-                Check(f"model {name}", ok=True, detail=f"{run.provider} on {run.device}, {run.precision}, {run.threads} thread(s) per inference")
+                Check(f"model {name}", ok=True, detail=f"{run.provider} on {run.device}, {run.precision}{_threads(run.threads)}")
                 for name, run in sorted(engine.running().items())
             ]
             if engine.random_models:
@@ -118,7 +118,14 @@ async def _models(settings: Settings) -> list[Check]:
         return [Check("models", ok=False, detail=str(error), fix=_mend_models(settings))]
 
 
+def _threads(count: int) -> str:
+    """Nothing for 0: a server decides by itself."""
+    return f", {count} thread(s) per inference" if count else ""
+
+
 def _mend_models(settings: Settings) -> str:
+    if settings.backend == "triton":
+        return "start Triton on the model repository, or set TRITON_URLS to where it is; without a server: kizu-fast doctor --backend cpu"
     return "make export" if settings.backend == "cpu" else "kizu-fast doctor --backend cpu"
 
 
