@@ -6,8 +6,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.workspace import sql
-from kizu_fast.domain import BUILT
+from benchmarks.workspace import OPERATIONS, sql
 from kizu_fast.store.library import Library
 
 _CHUNK = 10_000  # rows per statement: well below the statement timeout
@@ -18,7 +17,7 @@ async def assets(library: Library, user: UUID, count: int, *, queued: bool) -> l
     """A user's new photos, with a pending job each if queued. Their ids in order."""
     for first in range(1, count + 1, _CHUNK):
         async with library.database.transaction() as connection:
-            await connection.execute(sql("fill_begin"), user, ",".join(BUILT))
+            await connection.execute(sql("fill_begin"), user, ",".join(OPERATIONS))
             await connection.execute(sql("fill_assets"), user, first, min(first + _CHUNK - 1, count))
     if not queued:
         await library.database.pool.execute(sql("clear_queue"))

@@ -9,10 +9,10 @@ from pathlib import Path
 from uuid import UUID
 
 from benchmarks.figures import BenchmarkError
-from benchmarks.workspace import sql
+from benchmarks.workspace import OPERATIONS, sql
 from kizu_fast import imaging
 from kizu_fast.budget import ByteBudget
-from kizu_fast.domain import BUILT, LIBRARY_OWNER, Job
+from kizu_fast.domain import LIBRARY_OWNER, Job
 from kizu_fast.engine import Engine
 from kizu_fast.lanes import StageTime
 from kizu_fast.store import FoundFile
@@ -31,7 +31,7 @@ async def register(library: Library, files: Sequence[Path], *, queued: bool = Fa
     """The assets of files, in the order of the database. Without queued no job is left."""
     found = [await asyncio.to_thread(_found, path) for path in files]
     for first in range(0, len(found), 500):
-        await library.assets.register(LIBRARY_OWNER, found[first : first + 500], BUILT)
+        await library.assets.register(LIBRARY_OWNER, found[first : first + 500], OPERATIONS)
     if not queued:
         await library.database.pool.execute(sql("clear_queue"))
     return [row["id"] for row in await library.database.pool.fetch(sql("asset_ids"), LIBRARY_OWNER)]
@@ -71,7 +71,7 @@ class Line:
 
         Seconds from the first claim to the last commit, and the worker's own stages. Raises BenchmarkError unless every photo is completed.
         """
-        await self.library.queue.enqueue(LIBRARY_OWNER, assets, BUILT)
+        await self.library.queue.enqueue(LIBRARY_OWNER, assets, OPERATIONS)
         tally, watch = Tally(), _Watch()
         process = PhotoProcess(self.engine, LibraryRoots([self.folder], self.library.assets), ByteBudget(BYTES_IN_FLIGHT), _CAP, tally)
         options = WorkerOptions(worker_id="benchmark", slots=self.engine.photos_wanted, lease_s=120, poll_s=0.1, drain=True)

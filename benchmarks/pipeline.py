@@ -14,7 +14,7 @@ from benchmarks.figures import RATIO, Figure, ratios
 from benchmarks.line import Line, register
 from benchmarks.rounds import Rounds, interleaved
 from benchmarks.sessions import Bare, Batch
-from kizu_fast.domain import BUILT
+from benchmarks.workspace import OPERATIONS
 from kizu_fast.engine import Engine, EngineConfig, open_engine
 from kizu_fast.lanes import StageTime
 from kizu_fast.registry import ModelType
@@ -99,7 +99,7 @@ async def _measure(bench: Bench, case: Case, library: Library, folder: Path, ass
 def _config(bench: Bench, case: Case) -> EngineConfig:
     """As a worker has it, on the CPU; random weights will do, since time does not depend on them."""
     changes = {"yolo_size": case.yolo_size, "allow_random": True, "backend": "cpu"}
-    return engine_config(bench.settings.model_copy(update=changes), BUILT)
+    return engine_config(bench.settings.model_copy(update=changes), OPERATIONS)
 
 
 async def _bare(bench: Bench, engine: Engine, files: Sequence[Path]) -> tuple[Bare, list[tuple[str, Batch]]]:
@@ -163,7 +163,7 @@ def _record(bench: Bench, case: Case, rounds: Rounds, stages: Mapping[str, float
 
 async def _fake(bench: Bench, library: Library, folder: Path, assets: Sequence[UUID]) -> None:
     """The way without models: decode, fetch, claim and settle are real."""
-    async with open_engine(EngineConfig(model_repository=bench.settings.model_repository, backend="fake", operations=BUILT)) as engine:
+    async with open_engine(EngineConfig(model_repository=bench.settings.model_repository, backend="fake", operations=OPERATIONS)) as engine:
         line = Line(library, engine, folder)
 
         async def whole() -> float:

@@ -10,8 +10,8 @@ from benchmarks import fill
 from benchmarks.bench import Bench
 from benchmarks.figures import RATIO, Figure, ratios
 from benchmarks.rounds import Side, interleaved
-from benchmarks.workspace import sql
-from kizu_fast.domain import BUILT, LIBRARY_OWNER
+from benchmarks.workspace import OPERATIONS, sql
+from kizu_fast.domain import LIBRARY_OWNER
 from kizu_fast.store.library import Library
 
 SUITE = "queue"
@@ -69,5 +69,5 @@ async def _refill(library: Library) -> None:
     """As many pending jobs as before, no ended ones, no dead rows: the same table for every round."""
     assets = [row["asset_id"] for row in await library.database.pool.fetch(sql("finished_assets"))]
     await library.database.pool.execute(sql("drop_finished"))
-    await library.queue.enqueue(LIBRARY_OWNER, assets, BUILT)
+    await library.queue.enqueue(LIBRARY_OWNER, assets, OPERATIONS)
     await library.queue.purge()

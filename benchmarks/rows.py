@@ -16,8 +16,8 @@ from benchmarks import fill
 from benchmarks.bench import Bench
 from benchmarks.figures import RATIO, BenchmarkError, Figure, ratios
 from benchmarks.rounds import Side, interleaved
-from benchmarks.workspace import sql
-from kizu_fast.domain import BUILT, LIBRARY_OWNER, Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
+from benchmarks.workspace import OPERATIONS, sql
+from kizu_fast.domain import LIBRARY_OWNER, Detections, Embedding, Job, Operation, PhotoFacts, PhotoResult
 from kizu_fast.store import FoundFile
 from kizu_fast.store.fractions import to_fractions
 from kizu_fast.store.library import Library
@@ -52,7 +52,7 @@ async def _settle(bench: Bench, library: Library) -> None:
     space = await library.spaces.ensure_space(_SPACE, fill.DIM)
 
     async def settle() -> float:
-        await library.queue.enqueue(LIBRARY_OWNER, assets, BUILT)
+        await library.queue.enqueue(LIBRARY_OWNER, assets, OPERATIONS)
         jobs = await _claimed(library, photos)
         started = time.perf_counter()
         for first in range(0, photos, _BATCH):
@@ -171,7 +171,7 @@ async def _register(bench: Bench, library: Library) -> None:
 async def _registered(library: Library, found: Sequence[FoundFile]) -> float:
     started = time.perf_counter()
     for first in range(0, len(found), _FILES):
-        await library.assets.register(LIBRARY_OWNER, found[first : first + _FILES], BUILT)
+        await library.assets.register(LIBRARY_OWNER, found[first : first + _FILES], OPERATIONS)
     return len(found) / (time.perf_counter() - started)
 
 

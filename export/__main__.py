@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export import run, wanted, weights
+from export import run, sources, weights
 from export.download import Downloader
-from kizu_fast.domain import Operation
+from export.wanted import Wanted
 from kizu_fast.errors import ConfigError
 from kizu_fast.settings import Settings, load_settings
 
@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m export", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--models", metavar="A,B", help="which: clip, yolo, face, yolov8n, MODEL/TAG of open_clip or a folder's name; default: those of the settings"
+        "--models",
+        metavar="A,B",
+        help=f"which: {', '.join(sources.FAMILIES)}, yolov8n, MODEL/TAG of open_clip or a folder's name; default: those of the settings",
     )
     parser.add_argument("--target", choices=("onnx", "tensorrt", "openvino"), default="onnx")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32")
@@ -74,14 +76,13 @@ def _source(word: str | None) -> str | Path | None:
     return word if word in (None, weights.OFFICIAL, weights.RANDOM) else Path(word).expanduser().resolve()
 
 
-def _models(words: str | None, settings: Settings, *, random: bool) -> list[wanted.Wanted]:
-    standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size, settings.face_model_name)
-    wants_faces = Operation.FACES in settings.operations
-    if words is None and random and wants_faces:
-        _say("face: left out, packs of InsightFace are ONNX files and there are no random weights for them")
-    everything = ["clip", "yolo", "face"] if wants_faces and not random else ["clip", "yolo"]
-    named = everything if words is None else [word.strip() for word in words.split(",") if word.strip()]
-    return wanted.chosen(named, standard, random=random)
+def _models(words: str | None, settings: Settings, *, random: bool) -> list[Wanted]:
+    if words is not None:
+        return sources.chosen([word.strip() for word in words.split(",") if word.strip()], settings, random=random)
+    for word, family in sources.FAMILIES.items():
+        if random and family.asked(settings) and not family.HAS_RANDOM:
+            _say(f"{word}: left out, there are no random weights of this family")
+    return sources.standard(settings, random=random)
 
 
 def _report(outcome: run.Outcome, *, as_json: bool) -> None:

@@ -1,7 +1,6 @@
 """Both towers of any open_clip model, with normalisation of pixels and vectors in the graph."""
 
 import gc
-import hashlib
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -18,8 +17,10 @@ from PIL import Image
 
 from export import graph, parity, tokens
 from export.install import Built
+from export.sources.clip import tokenizer_folder
+from export.tensors import tensor_difference, tensors_digest
 from export.wanted import Original, Wanted
-from export.weights import Extras, Weights, tokenizer_folder
+from export.weights import Extras, Weights
 from kizu_fast import specs
 from kizu_fast.errors import ConfigError
 from kizu_fast.models import clip as image_model
@@ -105,25 +106,6 @@ def _mismatch(model: Any, path: Path, *, scripted: bool) -> str | None:
     return tensor_difference({name: list(value.shape) for name, value in model.state_dict().items()}, found)
 
 
-def tensor_difference(expected: dict[str, list[int]], found: dict[str, list[int]]) -> str | None:
-    """The first tensor of another shape, missing or unknown, with counts; None when all agree."""
-    shapes = [f"{name} expected {shape}, found {found[name]}" for name, shape in expected.items() if name in found and found[name] != shape]
-    missing, unknown = [name for name in expected if name not in found], [name for name in found if name not in expected]
-    words = [f"{shapes[0]} ({len(shapes)} such)"] if shapes else []
-    words += [f"expected {missing[0]} {expected[missing[0]]} is missing ({len(missing)} such)"] if missing else []
-    words += [f"found {unknown[0]} {found[unknown[0]]} is unknown ({len(unknown)} such)"] if unknown else []
-    return "; ".join(words) or None
-
-
-def tensors_digest(model: Any) -> str:
-    """sha256 over all tensors by name: what names weights that are no file."""
-    total = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        total.update(name.encode())
-        total.update(value.contiguous().numpy().tobytes())
-    return total.hexdigest()
-
-
 def _side(size: Any, original: Original) -> int:
     sides = {size} if isinstance(size, int) else set(size)
     if len(sides) != 1:
@@ -191,7 +173,7 @@ def build_image(clip: Clip, wanted: Wanted, folder: Path) -> tuple[ModelSpec, di
     path = folder / "1" / "model.onnx"
     example = torch.zeros(2, clip.side, clip.side, 3, dtype=torch.uint8)
     _export(ImageTower(clip.model).eval(), example, spec, path)
-    facts = {**graph.check(path, spec), "side": clip.side, "dim": spec.outputs[0].shape[0], "space": clip.space, "preprocessing": clip.steps}
+    facts = graph.check(path, spec)
     photos = parity.pictures(PARITY_PICTURES)
     transform = image_transform_v2(PreprocessCfg(**clip.model.visual.preprocess_cfg), is_train=False)
     theirs = torch.cat([clip.model.encode_image(transform(Image.fromarray(photo.pixels))[None], normalize=True) for photo in photos]).numpy()
@@ -211,7 +193,7 @@ def build_text(clip: Clip, wanted: Wanted, folder: Path, tokenizer: Any) -> tupl
     if wrong:
         raise ConfigError(f"{wanted.name}: parity with the original failed, token ids differ for {wrong[0]!r}; nothing was installed")
     _export(TextTower(clip.model).eval(), torch.from_numpy(tokenizer(["a", "b"]).numpy().astype(np.int32)), spec, path)
-    facts = {**graph.check(path, spec), "context": context, "dim": spec.outputs[0].shape[0], "space": clip.space, "preprocessing": steps}
+    facts = graph.check(path, spec)
     theirs = clip.model.encode_text(tokenizer(list(parity.TEXTS)), normalize=True).numpy()
     ours = text_model.load_tokenizer(rules, context, steps)
     figures = _vector_parity(path, spec, [ours(text) for text in parity.TEXTS], theirs, image_model.postprocess)

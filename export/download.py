@@ -12,6 +12,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from export.digests import digest
 from kizu_fast.errors import ConfigError
 
 CONNECT_S, READ_S = 5.0, 30.0
@@ -24,6 +25,20 @@ class Unreachable(ConfigError):
 
 class NotThere(Unreachable):
     """The server answered that it has no such file."""
+
+
+def how_to_bring(relative: str, *, random: bool = True) -> str:
+    """The ways on without a network, for a file or folder at its place below a weights folder."""
+    way = f"put it at DIR/{relative} and run: python -m export --weights DIR"
+    return f"{way}; to try the pipeline without meaning: python -m export --weights random" if random else way
+
+
+def pinned(path: Path, pins: Collection[str]) -> Path:
+    """The path itself. Raises ConfigError when its sha256 is none of the pins; without pins any will do."""
+    found = digest(path)
+    if pins and found not in pins:
+        raise ConfigError(f"{path} has sha256 {found[:16]}..., which is not the official file; delete it, or export it by --weights {path.parent}")
+    return path
 
 
 class Downloader:

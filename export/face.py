@@ -10,8 +10,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from export import face_graph, graph, packs, parity
+from export.digests import digest
 from export.install import Built
-from export.manifest import digest
 from export.packs import Pack
 from export.wanted import Original, Wanted
 from export.weights import Extras, Weights
@@ -46,7 +46,7 @@ def _detector(file: Path, wanted: Wanted, path: Path) -> Built:
     facts = graph.check(path, spec)
     figures = detector_parity(file, spec, path)
     parity.demand(wanted.name, figures)
-    return Built(spec, {**facts, "file": file.name, "buckets": [list(bucket) for bucket in spec.buckets], "parity": figures}, digest(file))
+    return Built(spec, {**facts, "file": file.name, "parity": figures}, digest(file))
 
 
 def _embedder(file: Path, wanted: Wanted, path: Path) -> Built:
@@ -60,7 +60,7 @@ def _embedder(file: Path, wanted: Wanted, path: Path) -> Built:
     facts = graph.check(path, spec)
     figures = embedder_parity(original, normalised=face_graph.normalises(onnx.load(str(file))), spec=spec, path=path)
     parity.demand(wanted.name, figures)
-    return Built(spec, {**facts, "file": file.name, "dim": dim, "space": space, "parity": figures}, sha256)
+    return Built(spec, {**facts, "file": file.name, "parity": figures}, sha256)
 
 
 class _Original:

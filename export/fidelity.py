@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export import run, strings, wanted, weights
+from export import run, sources, strings, weights
 from export.download import Downloader
 from export.quiet import quiet
 from export.wanted import Wanted
@@ -78,9 +78,8 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     source = options.weights if options.weights in (weights.OFFICIAL, weights.RANDOM) else Path(options.weights).expanduser().resolve()
     job = run.Job(options.repository or settings.model_repository, settings.model_cache_dir, source, Downloader(), _say)
     random = source == weights.RANDOM
-    standard = wanted.defaults(settings.clip_model, settings.clip_pretrained, settings.yolo_size)
     figures: dict[str, Any] = {}
-    for model in wanted.chosen(options.models.split(","), standard, random=random):
+    for model in sources.chosen(options.models.split(","), settings, random=random):
         figures.update(_of_model(_to_be_had(model, job), job, options.images))
     return figures
 
@@ -93,7 +92,7 @@ def _to_be_had(model: Wanted, job: run.Job) -> Wanted:
         weights.find(model.original, job.source or weights.OFFICIAL, job.cache, job.downloader)
     except ConfigError as error:
         _say(f"{error}; measuring with random weights")
-        return wanted.untrained(model)
+        return sources.untrained(model)
     return model
 
 

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from export import sources
+from export.digests import digest
 from export.wanted import Original, Wanted
 from kizu_fast import specs
 
 NAME = "manifest.json"
 GRAPH = "1/model.onnx"
 PACKAGES = ("torch", "open_clip_torch", "ultralytics", "onnx", "onnxscript", "onnxruntime", "tokenizers", "transformers", "numpy", "pillow")
-# The sources that shape an exported folder: a change in any of them exports again.
-_SHAPING = ("clip.py", "yolo.py", "face.py", "face_graph.py", "packs.py", "graph.py", "tokens.py", "parity.py", "configs.py")
+# The code that shapes every exported folder, beside its family's own: a change in any of them exports again.
+_SHAPING = ("graph.py", "parity.py", "configs.py")
 
 Manifest = Mapping[str, Any]
 
@@ -27,7 +29,7 @@ def versions() -> dict[str, str]:
 def inputs_hash(wanted: Wanted, weights_id: str) -> str:
     """Equal for equal work: same weights, same code of this export, same specs, same packages."""
     here = Path(__file__).parent
-    code = [*(here / name for name in _SHAPING), Path(specs.__file__)]
+    code = [*(here / name for name in (*_SHAPING, *sources.of(wanted.original).SHAPING)), Path(specs.__file__)]
     parts: list[object] = [wanted.name, str(wanted.original), weights_id, versions(), *(digest(path) for path in code)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -53,9 +55,3 @@ def intact(folder: Path, manifest: Manifest) -> bool:
         return bool(files == manifest["files"] and digest(folder / GRAPH) == manifest["onnx_sha256"])
     except (OSError, KeyError, TypeError):
         return False
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

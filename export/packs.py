@@ -11,8 +11,8 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from export.digests import digest
 from export.download import Downloader
-from export.manifest import digest
 from kizu_fast.errors import ConfigError
 from kizu_fast.specs import FACE_CROP, face_names
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from export import configs, install, weights
 from export import manifest as manifests
+from export.digests import digest
 from export.download import Downloader
 from export.manifest import Manifest
 from export.quiet import quiet
@@ -123,12 +124,12 @@ def _build(module: Any, loaded: Any, wanted: Wanted, found: Weights, job: Job) -
         sha256 = found.sha256 or built.sha256
         manifest = {
             "name": wanted.name,
-            "family": str(wanted.family),
+            "spec": built.spec.as_record(),
             "source": found.source,
             "original": str(wanted.original),
             "weights_sha256": sha256,
             "licence": found.licence,
-            "onnx_sha256": manifests.digest(folder / manifests.GRAPH),
+            "onnx_sha256": digest(folder / manifests.GRAPH),
             "created_with": manifests.versions(),
             "inputs_hash": manifests.inputs_hash(wanted, manifests.weights_id(wanted.original, sha256)),
             "files": {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()},

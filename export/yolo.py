@@ -9,8 +9,8 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from export import graph, parity
-from export.clip import tensor_difference, tensors_digest
 from export.install import Built
+from export.tensors import tensor_difference, tensors_digest
 from export.wanted import Original, Wanted
 from export.weights import Extras, Weights
 from kizu_fast import specs
@@ -96,7 +96,7 @@ def build(model: Any, wanted: Wanted, folder: Path, _extras: Extras) -> Built:
         dynamic_axes=axes,
     )
     graph.declare(path, spec)
-    facts = {**graph.check(path, spec), "labels_file": LABELS, "buckets": [list(bucket) for bucket in spec.buckets]}
+    facts = graph.check(path, spec)
     figures = _parity(tower, spec, path)
     parity.demand(wanted.name, figures)
     return Built(spec, {**facts, "parity": figures}, tensors_digest(model))

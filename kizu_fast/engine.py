@@ -29,7 +29,7 @@ from kizu_fast.faces import FaceFinder
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
 from kizu_fast.plan import plan
 from kizu_fast.registry import Chain, ModelType, Prepared, Registry
-from kizu_fast.specs import Family, ModelSpec, Tensors
+from kizu_fast.specs import ModelSpec, Tensors
 
 log = structlog.get_logger()
 
@@ -115,7 +115,8 @@ class Engine:
     def photos_wanted(self) -> int:
         """Photos in flight that keep every lane busy and CLIP's batches full."""
         lanes = self._lanes.count if self._backend.profile.in_lanes else self._backend.profile.lanes
-        return 2 * lanes * max(self._largest_batch(family) for family in Family)
+        specs = (spec for model in self._loaded.values() for spec in _specs(model))
+        return 2 * lanes * max(map(self._largest_batch, specs), default=1)
 
     @property
     def space(self) -> str | None:
@@ -228,8 +229,8 @@ class Engine:
         serving = self._serving.get((spec.name, bucket))
         if serving is None or serving.batcher.stopped:
             shaped = spec if bucket is None else spec.at(bucket)
-            largest = min(self._largest_batch(spec.family), spec.max_batch)
-            batcher = Batcher(shaped, self._infer, max_batch=largest, max_delay_s=spec.max_delay_us / 1e6, slots=self._slots_for(spec))
+            largest, delay_s = self._largest_batch(spec), spec.max_delay_us / 1e6
+            batcher = Batcher(shaped, self._infer, max_batch=largest, max_delay_s=delay_s, slots=self._slots_for(spec))
             task = asyncio.get_running_loop().create_task(batcher.run(), name=f"batches of {spec.name} {bucket or ''}")
             task.add_done_callback(partial(_report_death, spec.name))
             serving = self._serving[spec.name, bucket] = _Serving(batcher, task)
@@ -248,8 +249,8 @@ class Engine:
         self._times[spec.name] = ModelTime(before.inferences + rows, before.executions + 1, before.seconds + seconds)
         return outputs
 
-    def _largest_batch(self, family: Family) -> int:
-        return max(1, min(self._backend.profile.max_batch.get(family, 1), self._config.batch_size))
+    def _largest_batch(self, spec: ModelSpec) -> int:
+        return min(self._backend.profile.largest_batch(spec), self._config.batch_size)
 
     def _text_tower(self, space: str) -> str:
         """The name of the text tower of a space, registered if it was not. Raises ConfigError."""

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from kizu_fast.errors import RowMismatch
 
@@ -23,6 +25,12 @@ class Family(StrEnum):
     YOLO = "yolo"
     FACE_DETECTOR = "face_detector"
     FACE_EMBEDDER = "face_embedder"
+    EASYOCR_DETECTOR = "easyocr_detector"
+    EASYOCR_RECOGNISER = "easyocr_recogniser"
+    PPOCR_DETECTOR = "ppocr_detector"
+    PPOCR_CLASSIFIER = "ppocr_classifier"
+    PPOCR_RECOGNISER = "ppocr_recogniser"
+    CAPTION = "caption"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,7 @@ class ModelSpec:
     labels: tuple[str, ...] = ()
     version: int = 1
     space: str | None = None  # vector space of an embedder
+    cpu_batch: int = 1  # largest batch that gains something on a CPU (docs/decisions/007-lanes.md); elsewhere batches grow to max_batch
 
     @property
     def max_batch(self) -> int:
@@ -62,6 +71,24 @@ class ModelSpec:
         first = self.inputs[0]
         shape = (*bucket, *first.shape[2:])
         return replace(self, inputs=(replace(first, shape=shape), *self.inputs[1:]), buckets=(bucket,))
+
+    def as_record(self) -> dict[str, Any]:
+        """The spec as JSON values, for a manifest. from_record() reads it."""
+        return asdict(self)
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> "ModelSpec":
+        """What as_record() wrote, or what JSON made of it. Raises ValueError naming the field that is missing or of another type."""
+        try:
+            spec = _RECORDS.validate_python(record)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the record"
+            raise ValueError(f"{place}: {first['msg']}, it is {str(first['input'])[:80]!r}") from error
+        unknown = sorted({tensor.dtype for tensor in (*spec.inputs, *spec.outputs)} - set(DTYPES))
+        if unknown:
+            raise ValueError(f"dtype {unknown[0]!r} is unknown; known are {', '.join(DTYPES)}")
+        return spec
 
     def check_row(self, row: Tensors) -> None:
         """Raises RowMismatch unless row has exactly the inputs' names, dtypes and shapes."""
@@ -76,6 +103,9 @@ class ModelSpec:
     def stack(self, rows: Sequence[Tensors]) -> dict[str, NDArray[np.generic]]:
         """Rows of equal shape to one batch, batch axis first, C-contiguous."""
         return {tensor.name: np.stack([row[tensor.name] for row in rows]) for tensor in self.inputs}
+
+
+_RECORDS = TypeAdapter(ModelSpec)
 
 
 YOLO_CANDIDATES = 1000  # best boxes kept in the graph before NMS: 1000 loses no mAP, 300 loses 0.005 at a low threshold
@@ -127,6 +157,7 @@ def clip_image(name: str, *, side: int, dim: int, space: str, preprocessing: str
         preprocessing=preprocessing,
         postprocessing="unit",
         space=space,
+        cpu_batch=8,
     )
 
 
@@ -142,6 +173,7 @@ def clip_text(name: str, *, context: int, dim: int, space: str, preprocessing: s
         preprocessing=preprocessing,
         postprocessing="unit",
         space=space,
+        cpu_batch=8,
     )
 
 
@@ -199,4 +231,5 @@ def arcface(name: str, *, dim: int, space: str) -> ModelSpec:
         preprocessing="a1",
         postprocessing="unit",
         space=space,
+        cpu_batch=8,
     )

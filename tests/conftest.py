@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("KIZU_TEST_SHARED", ROOT.parent / "shared"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kizu_fast" / "tests"
 # Clones of other versions export other things: they never share a folder of models.
-_VERSION = hashlib.sha256(b"".join(path.read_bytes() for path in sorted([*ROOT.glob("export/*.py"), ROOT / "kizu_fast/specs.py"]))).hexdigest()[:12]
+_VERSION = hashlib.sha256(b"".join(path.read_bytes() for path in sorted([*ROOT.glob("export/**/*.py"), ROOT / "kizu_fast/specs.py"]))).hexdigest()[
+    :12
+]
 MODELS = CACHE / f"models-{_VERSION}"
 EXPORT = ROOT / ".venv-export" / "bin" / "python"
 

@@ -1,13 +1,12 @@
 """Backend: who runs batches. One Protocol, no base class; each module beside this one is an implementation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kizu_fast.specs import Family, ModelSpec, Tensors
+from kizu_fast.specs import ModelSpec, Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +24,13 @@ class Profile:
     """How a backend likes its work: the same batcher serves a CPU and a GPU with other numbers."""
 
     lanes: int  # inferences at once, over all models
-    max_batch: Mapping[Family, int]  # never above the spec's
     per_model: bool = False  # lanes counts batches of one model: a server divides its device between the models itself
+    full_batches: bool = False  # batches grow to the spec's max_batch, as a GPU likes them, not only to its cpu_batch
     in_lanes: bool = True  # inferences compute on the CPU: they take turns with decode and preprocessing in the same lanes
+
+    def largest_batch(self, spec: ModelSpec) -> int:
+        """Rows of the largest batch that is worth making of a model."""
+        return spec.max_batch if self.full_batches else min(spec.cpu_batch, spec.max_batch)
 
 
 class Backend(Protocol):

@@ -5,7 +5,7 @@ is ever mixed with real results.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 
 import numpy as np
@@ -49,9 +49,8 @@ async def _no_fault(_spec: ModelSpec, _inputs: Tensors) -> None:
 class FakeBackend:
     """Answers at once, or after delay_s of the loop's time. before(spec, inputs) runs first and may raise what a real backend would."""
 
-    def __init__(self, *, lanes: int = 2, max_batch: Mapping[Family, int] | None = None, delay_s: float = 0.0, before: Fault = _no_fault) -> None:
-        chosen = max_batch or {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1, Family.FACE_DETECTOR: 1, Family.FACE_EMBEDDER: 8}
-        self.profile = Profile(lanes=lanes, max_batch=chosen, in_lanes=True)
+    def __init__(self, *, lanes: int = 2, full_batches: bool = False, delay_s: float = 0.0, before: Fault = _no_fault) -> None:
+        self.profile = Profile(lanes=lanes, full_batches=full_batches, in_lanes=True)
         self.batches: list[tuple[str, int]] = []  # (model, rows) of every execution, in order
         self._delay_s, self._before = delay_s, before
         self._loaded: set[str] = set()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kizu_fast.backends import Profile, Running
 from kizu_fast.backends.repository import ModelRepository, export_command
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
-from kizu_fast.specs import DTYPES, Family, ModelSpec, Tensors, TensorSpec
+from kizu_fast.specs import DTYPES, ModelSpec, Tensors, TensorSpec
 
 _CPU = "CPUExecutionProvider"
 _SILENT = 4  # fatal only: errors reach us as exceptions, and a progress bar shares the terminal
@@ -31,14 +31,12 @@ class Kind:
 
     device: str
     providers: tuple[tuple[str, Mapping[str, str]], ...]
-    max_batch: Mapping[Family, int]
     mend: str
     lanes: int = 2  # batches in flight; cpu: one per core
     in_lanes: bool = False
+    full_batches: bool = False
 
 
-_GPU_BATCH = {Family.CLIP_IMAGE: 32, Family.CLIP_TEXT: 16, Family.YOLO: 8, Family.FACE_DETECTOR: 8, Family.FACE_EMBEDDER: 16}
-_CPU_BATCH = {Family.CLIP_IMAGE: 8, Family.CLIP_TEXT: 8, Family.YOLO: 1, Family.FACE_DETECTOR: 1, Family.FACE_EMBEDDER: 8}
 _GPU_MEND = "install the GPU build with: pip install 'kizu-fast[gpu]' instead of [cpu] (never both), with NVIDIA's driver, CUDA 13 and cuDNN 9"
 _CUDA = ("CUDAExecutionProvider", {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"})
 
@@ -47,16 +45,14 @@ KINDS: Mapping[str, Kind] = {
     "cpu": Kind(
         "cpu",
         ((_CPU, {}),),
-        _CPU_BATCH,
         "reinstall onnxruntime: pip install 'kizu-fast[cpu]'",
         in_lanes=True,
     ),
-    "cuda": Kind("cuda", (_CUDA, (_CPU, {})), _GPU_BATCH, _GPU_MEND),
-    "tensorrt": Kind("cuda", (("TensorrtExecutionProvider", {}), _CUDA, (_CPU, {})), _GPU_BATCH, f"{_GPU_MEND}, and TensorRT's libraries"),
+    "cuda": Kind("cuda", (_CUDA, (_CPU, {})), _GPU_MEND, full_batches=True),
+    "tensorrt": Kind("cuda", (("TensorrtExecutionProvider", {}), _CUDA, (_CPU, {})), f"{_GPU_MEND}, and TensorRT's libraries", full_batches=True),
     "coreml": Kind(
         "coreml",
         (("CoreMLExecutionProvider", {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL"}), (_CPU, {})),
-        _CPU_BATCH,
         "it needs a Mac and onnxruntime's macOS build; run with --backend cpu",
     ),
 }
@@ -91,7 +87,7 @@ class OnnxBackend:
         if wanted not in self._runtime.get_available_providers():
             raise ConfigError(f"backend {kind}: this onnxruntime has no {wanted}; {self._kind.mend}")
         slots = lanes if self._kind.in_lanes else self._kind.lanes
-        self.profile = Profile(lanes=slots, max_batch=self._kind.max_batch, in_lanes=self._kind.in_lanes)
+        self.profile = Profile(lanes=slots, full_batches=self._kind.full_batches, in_lanes=self._kind.in_lanes)
         self._repository, self._arena = repository, arena
         self._own = ThreadPoolExecutor(slots, thread_name_prefix="onnx") if executor is None or not self._kind.in_lanes else None
         self._executor: Executor = self._own or executor or ThreadPoolExecutor(slots)

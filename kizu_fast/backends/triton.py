@@ -19,7 +19,7 @@ from kizu_fast.backends.triton_checks import compare, flaw, grey, instance
 from kizu_fast.backends.triton_errors import Refusal, Verdict
 from kizu_fast.backends.triton_servers import Server, Servers
 from kizu_fast.errors import BackendUnavailable, ConfigError, KizuError, PermanentError, TransientError
-from kizu_fast.specs import Family, ModelSpec, Tensors
+from kizu_fast.specs import ModelSpec, Tensors
 
 log = structlog.get_logger()
 
@@ -97,7 +97,7 @@ class TritonBackend:
 
         Raises ConfigError when tritonclient is not installed.
         """
-        self.profile = Profile(lanes=BATCHES, max_batch=dict.fromkeys(Family, 64), in_lanes=False, per_model=True)
+        self.profile = Profile(lanes=BATCHES, full_batches=True, in_lanes=False, per_model=True)
         self._servers = Servers(urls, sharing)
         self._wait_s = wait_s
         self._models: dict[str, _Model] = {}

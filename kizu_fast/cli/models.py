@@ -56,4 +56,4 @@ def list_models(as_json: AsJson = False, repository: Annotated[Path | None, type
 def _model(repository: ModelRepository, name: str) -> _Model:
     manifest = repository.manifest(name)
     megabytes = repository.path(name).stat().st_size / 1e6
-    return _Model(name, manifest.family.value, manifest.source, round(megabytes, 1), manifest.licence or "not stated", manifest.space)
+    return _Model(name, manifest.spec.family.value, manifest.source, round(megabytes, 1), manifest.licence or "not stated", manifest.spec.space)

@@ -13,8 +13,9 @@ from open_clip.transform import PreprocessCfg
 from export import clip as clips
 from export import graph, parity, run, tokens
 from export.quiet import quiet
+from export.sources.clip import towers as clip_towers
 from export.strings import texts
-from export.wanted import Original, clip_towers
+from export.wanted import Original
 from export.weights import Weights
 from kizu_fast.errors import ConfigError
 from kizu_fast.models.clip_text import load_tokenizer
@@ -29,8 +30,9 @@ def test_a_folder_s_checkpoint_becomes_two_towers_in_one_space(tiny: str, tiny_w
     outcome = run.export(clip_towers(tiny, "mine"), work)
     assert outcome.failures == {}
     image, text = outcome.manifests["clip-tiny-clip-mine-image"], outcome.manifests["clip-tiny-clip-mine-text"]
-    assert image["space"] == text["space"] == f"open_clip/Tiny-CLIP/mine/p1/{image['weights_sha256'][:8]}"
-    assert (image["source"], image["side"], image["dim"], text["context"]) == ("folder", 64, 32, 20)
+    assert image["spec"]["space"] == text["spec"]["space"] == f"open_clip/Tiny-CLIP/mine/p1/{image['weights_sha256'][:8]}"
+    assert (image["source"], image["spec"]["inputs"][0]["shape"]) == ("folder", (64, 64, 3))
+    assert (image["spec"]["outputs"][0]["shape"], text["spec"]["inputs"][0]["shape"]) == ((32,), (20,))
     assert image["parity"]["centred_cosine_min"] >= 0.9999
     assert sorted(text["files"]) == ["1/model.onnx", "config.pbtxt", "tokenizer.json"]
     assert set(image["created_with"]) >= {"torch", "open_clip_torch", "onnx"}
@@ -64,7 +66,7 @@ def test_nothing_changed_means_nothing_is_done_and_other_weights_mean_all_is(
     torch.save(open_clip.create_model(tiny, load_weights=False).state_dict(), other / f"{tiny}_mine.pt")
     second = run.export(towers, job(other.parent)).manifests
     name = towers[0].name
-    assert second[name]["space"] != first[name]["space"]
+    assert second[name]["spec"]["space"] != first[name]["spec"]["space"]
     assert second[name]["inputs_hash"] != first[name]["inputs_hash"]
 
 
@@ -78,7 +80,7 @@ def test_random_weights_are_the_same_ones_each_time_and_not_those_of_the_folder(
     towers = clip_towers(tiny, "random")[:1]
     first, second = (run.export(towers, job("random", repository=tmp_path / name)).manifests["clip-tiny-clip-random-image"] for name in "ab")
     assert first["weights_sha256"] == second["weights_sha256"]
-    assert first["space"].startswith("open_clip/Tiny-CLIP/random/p1/")
+    assert first["spec"]["space"].startswith("open_clip/Tiny-CLIP/random/p1/")
     assert first["source"] == "random"
 
 

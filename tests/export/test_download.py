@@ -9,6 +9,7 @@ import pytest
 
 from export import weights
 from export.download import Downloader, NotThere, Unreachable
+from export.sources import clip
 from export.wanted import Original
 from kizu_fast.errors import ConfigError
 
@@ -181,7 +182,7 @@ def test_a_tokenizer_of_the_hub_is_brought_whole_or_the_way_to_bring_it_is_said(
     def server(request: httpx.Request) -> httpx.Response:
         return httpx.Response(404) if "special_tokens" in request.url.path else httpx.Response(200, content=b"{}")
 
-    folder = weights.tokenizer_folder("a/b", weights.OFFICIAL, tmp_path, with_server(server))
+    folder = clip.tokenizer_folder("a/b", weights.OFFICIAL, tmp_path, with_server(server))
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "tokenizer.json", "tokenizer_config.json"]
     with pytest.raises(ConfigError, match=r"tokenizer c/d could not be downloaded .*DIR/open_clip/tokenizers/c--d/tokenizer.json"):
-        weights.tokenizer_folder("c/d", weights.OFFICIAL, tmp_path, with_server(lambda _: httpx.Response(404)))
+        clip.tokenizer_folder("c/d", weights.OFFICIAL, tmp_path, with_server(lambda _: httpx.Response(404)))

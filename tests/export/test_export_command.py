@@ -13,6 +13,7 @@ import pytest
 from processes import ROOT
 
 from export import manifest as manifests
+from export.digests import digest
 
 NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}  # nothing listens on port 9
 
@@ -177,14 +178,14 @@ def test_a_kill_in_the_middle_leaves_the_old_model_and_the_next_call_finishes(in
     folder = installed / "yolov8n-random"
     manifest = json.loads((folder / manifests.NAME).read_text())
     (folder / manifests.NAME).write_text(json.dumps({**manifest, "inputs_hash": "of an older version"}))
-    old = manifests.digest(folder / manifests.GRAPH)
+    old = digest(folder / manifests.GRAPH)
     command = [sys.executable, "-m", "export", "--models", "yolov8n", "--weights", "random", "--repository", str(installed)]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for graphs in staged(installed, process):
         if graphs:
             process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert manifests.digest(folder / manifests.GRAPH) == old
+    assert digest(folder / manifests.GRAPH) == old
     assert json.loads((folder / manifests.NAME).read_text())["inputs_hash"] == "of an older version"
     assert list(installed.glob(".staging-*"))
     done = call("--models", "yolov8n", "--weights", "random", "--repository", installed)

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from export import graph, parity, run
-from export.wanted import clip_towers
+from export.sources.clip import towers as clip_towers
 from kizu_fast import specs
 from kizu_fast.errors import ConfigError
 from kizu_fast.specs import ModelSpec

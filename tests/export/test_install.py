@@ -13,6 +13,7 @@ from processes import ROOT
 
 from export import install
 from export import manifest as manifests
+from export.digests import digest
 from kizu_fast.errors import ConfigError
 
 NAME = "model-x"
@@ -39,13 +40,13 @@ def put(repository: Path, content: bytes, name: str = NAME) -> None:
     with install.alone(repository), install.staging(repository, name) as folder:
         (folder / "1").mkdir()
         (folder / manifests.GRAPH).write_bytes(content)
-        install.install(folder, {"name": name, "onnx_sha256": manifests.digest(folder / manifests.GRAPH)}, repository)
+        install.install(folder, {"name": name, "onnx_sha256": digest(folder / manifests.GRAPH)}, repository)
 
 
 def assert_whole(repository: Path) -> None:
     folder = repository / NAME
     manifest = json.loads((folder / manifests.NAME).read_text())
-    assert manifests.digest(folder / manifests.GRAPH) == manifest["onnx_sha256"]
+    assert digest(folder / manifests.GRAPH) == manifest["onnx_sha256"]
     assert (folder / "tokenizer.json").read_text() == str(manifest["turn"])
 
 
@@ -145,9 +146,9 @@ def test_a_manifest_that_lies_is_not_intact(tmp_path: Path) -> None:
     put(tmp_path, b"one")
     folder = tmp_path / NAME
     files = {"1/model.onnx": 3}
-    assert manifests.intact(folder, {"files": files, "onnx_sha256": manifests.digest(folder / manifests.GRAPH)})
+    assert manifests.intact(folder, {"files": files, "onnx_sha256": digest(folder / manifests.GRAPH)})
     assert not manifests.intact(folder, {"files": files, "onnx_sha256": "0" * 64})
-    assert not manifests.intact(folder, {"files": {**files, "tokenizer.json": 5}, "onnx_sha256": manifests.digest(folder / manifests.GRAPH)})
+    assert not manifests.intact(folder, {"files": {**files, "tokenizer.json": 5}, "onnx_sha256": digest(folder / manifests.GRAPH)})
     assert not manifests.intact(folder, {})
 
 

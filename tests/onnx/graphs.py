@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kizu_fast.specs import YOLO_CANDIDATES
+from kizu_fast import specs
+from kizu_fast.specs import YOLO_CANDIDATES, ModelSpec
 
 FLOAT, UINT8, INT32, INT64 = 1, 2, 6, 7
 SIDE, DIM, CONTEXT = 8, 192, 16  # DIM = SIDE * SIDE * 3: the tiny tower flattens and normalises
@@ -138,24 +139,27 @@ def yolo() -> bytes:
     return model(nodes, [tensor("pixels", UINT8, ["batch", "height", "width", 3])], outputs, constants)
 
 
-def install(root: Path, name: str, graph: bytes, **manifest: Any) -> None:
+def install(root: Path, spec: ModelSpec, graph: bytes, *, source: str = "official") -> None:
     """A model's folder as the export leaves it."""
-    (root / name / "1").mkdir(parents=True)
-    (root / name / "1" / "model.onnx").write_bytes(graph)
-    (root / name / "manifest.json").write_text(json.dumps({"name": name, "original": "tiny", "source": "official", **manifest}))
+    folder = root / spec.name
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "model.onnx").write_bytes(graph)
+    manifest = {"name": spec.name, "spec": spec.as_record(), "original": "tiny", "source": source}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def install_clip(root: Path, tag: str = "openai", *, source: str = "official") -> str:
     """The image tower of a tiny CLIP. Returns its space."""
     space = f"open_clip/ViT-B-32/{tag}/p1/00000000"
-    install(root, f"clip-vit-b-32-{tag}-image", clip_image(), family="clip_image", side=SIDE, dim=DIM, space=space, source=source)
+    spec = specs.clip_image(f"clip-vit-b-32-{tag}-image", side=SIDE, dim=DIM, space=space)
+    install(root, spec, clip_image(), source=source)
     return space
 
 
 def install_text(root: Path, tag: str = "openai", *, source: str = "official") -> None:
     """The text tower beside it, with a tokenizer that knows a few words."""
     name, space = f"clip-vit-b-32-{tag}-text", f"open_clip/ViT-B-32/{tag}/p1/00000000"
-    install(root, name, clip_text(), family="clip_text", context=CONTEXT, dim=DIM, space=space, source=source)
+    install(root, specs.clip_text(name, context=CONTEXT, dim=DIM, space=space), clip_text(), source=source)
     words = {"[UNK]": 0, "a": 1, "dog": 2, "on": 3, "beach": 4}
     rules = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}}
     rules |= {"post_processor": None, "decoder": None, "model": {"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"}}
@@ -164,5 +168,4 @@ def install_text(root: Path, tag: str = "openai", *, source: str = "official") -
 
 def install_yolo(root: Path, name: str = "yolov8m", *, source: str = "official") -> None:
     """The detector that always sees one person."""
-    install(root, name, yolo(), family="yolo", source=source)
-    (root / name / "labels.txt").write_text("person\nbicycle\n")
+    install(root, specs.yolo(name, labels=("person", "bicycle")), yolo(), source=source)

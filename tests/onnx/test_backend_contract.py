@@ -15,7 +15,7 @@ from kizu_fast.backends import Backend, fake
 from kizu_fast.backends.onnx import OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
-from kizu_fast.specs import Family, ModelSpec
+from kizu_fast.specs import ModelSpec
 
 BUCKET = (480, 640)
 
@@ -139,10 +139,10 @@ async def test_an_unloaded_model_is_gone_and_can_be_loaded_again(models: Models)
     assert models.backend.describe(models.image).threads == 1
 
 
-async def test_the_profile_covers_every_family_within_the_spec(models: Models) -> None:
+async def test_no_batch_is_larger_than_the_spec_allows(models: Models) -> None:
     profile = models.backend.profile
 
     assert profile.lanes >= 1
-    assert set(profile.max_batch) == set(Family)
-    assert profile.max_batch[Family.CLIP_IMAGE] <= models.image.max_batch
-    assert profile.max_batch[Family.YOLO] <= models.objects.max_batch
+    assert 1 <= profile.largest_batch(models.image) <= models.image.max_batch
+    assert 1 <= profile.largest_batch(models.objects) <= models.objects.max_batch
+    assert replace(profile, full_batches=True).largest_batch(models.objects) == models.objects.max_batch

@@ -91,7 +91,7 @@ async def test_a_space_that_no_text_tower_knows_is_told_with_the_command(config:
 
 
 async def test_the_exported_models_see_a_photo(exported: ModelRepository) -> None:
-    families = {exported.manifest(name).family for name in exported.names()}
+    families = {exported.spec(name).family for name in exported.names()}
     sizes = [name.removeprefix("yolov8") for name in exported.names() if name.startswith("yolov8")]
     if Family.CLIP_IMAGE not in families or not sizes:
         pytest.skip("CLIP and a YOLOv8 are not both exported yet: run `make export`")

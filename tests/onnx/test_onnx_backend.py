@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
+from kizu_fast import specs
 from kizu_fast.backends.onnx import KINDS, OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.errors import ConfigError, PermanentError
@@ -20,7 +21,7 @@ IMAGE = "clip-vit-b-32-openai-image"
 
 async def load(root: Path, graph: bytes, name: str = "tower") -> None:
     """Install one graph as an image tower and load it."""
-    graphs.install(root, name, graph, family="clip_image", side=graphs.SIDE, dim=graphs.DIM, space="s")
+    graphs.install(root, specs.clip_image(name, side=graphs.SIDE, dim=graphs.DIM, space="s"), graph)
     repository = ModelRepository(root)
     backend = OnnxBackend(repository)
     try:
@@ -74,7 +75,7 @@ async def test_a_graph_that_does_not_fit_its_spec_is_told_by_model_and_field(tmp
 
 
 async def test_an_output_of_another_length_is_told(tmp_path: Path) -> None:
-    graphs.install(tmp_path, "tower", graphs.clip_image(), family="clip_image", side=graphs.SIDE, dim=512, space="s")
+    graphs.install(tmp_path, specs.clip_image("tower", side=graphs.SIDE, dim=512, space="s"), graphs.clip_image())
     backend, spec = OnnxBackend(ModelRepository(tmp_path)), ModelRepository(tmp_path).spec("tower")
 
     with pytest.raises(ConfigError, match=r"tower\.image_features: the graph has float32 \['batch', 192\], expected float32 \[512\]"):
@@ -141,13 +142,8 @@ def test_on_a_cpu_detectors_run_one_by_one_and_clip_in_batches(tiny: ModelReposi
     profile = OnnxBackend(tiny, lanes=4).profile
 
     assert (profile.lanes, profile.in_lanes) == (4, True)
-    assert profile.max_batch == {
-        Family.CLIP_IMAGE: 8,
-        Family.CLIP_TEXT: 8,
-        Family.YOLO: 1,
-        Family.FACE_DETECTOR: 1,
-        Family.FACE_EMBEDDER: 8,
-    }
+    assert profile.largest_batch(tiny.spec(IMAGE)) == 8
+    assert profile.largest_batch(tiny.spec("yolov8m")) == 1
 
 
 async def test_onnxruntime_prints_nothing_even_when_it_refuses(tiny: ModelRepository, capfd: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +178,7 @@ async def test_every_exported_model_fits_its_spec_and_runs(exported: ModelReposi
 
 
 async def test_an_exported_clip_gives_the_same_vector_alone_and_in_a_batch(exported: ModelRepository) -> None:
-    name = next((name for name in exported.names() if exported.manifest(name).family is Family.CLIP_IMAGE), None)
+    name = next((name for name in exported.names() if exported.spec(name).family is Family.CLIP_IMAGE), None)
     if name is None:
         pytest.skip("no CLIP image tower is exported yet: run `make export`")
     backend, spec = OnnxBackend(exported), exported.spec(name)

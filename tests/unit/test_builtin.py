@@ -25,12 +25,13 @@ def install(root: Path, name: str) -> None:
     tag = "random" if "random" in name else "official"
     space = f"open_clip/ViT-B-32/{tag}/p1/0"
     if name.startswith("yolo"):
-        manifest = {"family": "yolo"}
-        (root / name / "labels.txt").write_text("person\n")
+        spec = specs.yolo(name, labels=("person",))
+    elif name.endswith("-image"):
+        spec = specs.clip_image(name, side=224, dim=512, space=space)
     else:
-        tower = name.rsplit("-", 1)[1]
-        manifest = {"family": f"clip_{tower}", "space": space, "dim": 512, "side": 224, "context": 77}
-    (root / name / "manifest.json").write_text(json.dumps({"name": name, "source": tag, "original": "x", **manifest}))
+        spec = specs.clip_text(name, context=77, dim=512, space=space)
+    manifest = {"name": name, "spec": spec.as_record(), "source": tag, "original": "x"}
+    (root / name / "manifest.json").write_text(json.dumps(manifest))
 
 
 def stock(root: Path, *, allow_random: bool = True, pretrained: str = "openai") -> ExportedModels:

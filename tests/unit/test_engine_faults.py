@@ -78,7 +78,7 @@ async def test_batches_never_mix_buckets() -> None:
         if spec.family is Family.YOLO:
             shapes.add(inputs["pixels"].shape)
 
-    backend = FakeBackend(before=look, max_batch={Family.YOLO: 8})
+    backend = FakeBackend(before=look, full_batches=True)
     async with open_engine(FAKE, backend=backend) as engine:
         sizes = [(48, 64), (64, 48), (64, 64)] * 8
         await asyncio.gather(*(engine.analyse(photo(n, *size), ["objects"]) for n, size in enumerate(sizes)))

@@ -1,5 +1,7 @@
 """ModelSpec: rows are checked before they join a batch, names say what a model is."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -103,3 +105,15 @@ def test_every_family_has_its_own_tensors() -> None:
     assert text.preprocessing == "p1-whitespace"
     assert [output.name for output in specs.yolo("y", labels=()).outputs] == ["boxes", "scores", "classes"]
     assert text.max_batch == 16
+
+
+@pytest.mark.parametrize(
+    "spec", [specs.yolo("y", labels=("a", "b")), specs.arcface("f", dim=8, space="s"), specs.scrfd("d")], ids=lambda spec: spec.name
+)
+def test_a_spec_survives_json(spec: specs.ModelSpec) -> None:
+    assert specs.ModelSpec.from_record(json.loads(json.dumps(spec.as_record()))) == spec
+
+
+def test_a_record_of_something_else_is_refused_by_its_field() -> None:
+    with pytest.raises(ValueError, match="name: Field required"):
+        specs.ModelSpec.from_record({})

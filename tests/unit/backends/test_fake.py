@@ -9,7 +9,7 @@ import pytest
 
 from kizu_fast.backends.fake import IMAGE, LABELS, OBJECTS, SPACE, TEXT, FakeBackend, tokenize
 from kizu_fast.errors import BackendUnavailable, ConfigError, PermanentError, RowMismatch, TransientError
-from kizu_fast.specs import Family, ModelSpec, Tensors
+from kizu_fast.specs import ModelSpec, Tensors
 
 
 def pixels(batch: int, height: int = 224, width: int = 224, seed: int = 0) -> dict[str, Any]:
@@ -129,13 +129,9 @@ async def test_a_fault_is_given_through_the_constructor() -> None:
 
 
 def test_it_likes_its_work_as_a_cpu_does() -> None:
-    assert FakeBackend().profile.max_batch == {
-        Family.CLIP_IMAGE: 8,
-        Family.CLIP_TEXT: 8,
-        Family.YOLO: 1,
-        Family.FACE_DETECTOR: 1,
-        Family.FACE_EMBEDDER: 8,
-    }
+    profile = FakeBackend().profile
+    assert [profile.largest_batch(spec) for spec in (IMAGE, TEXT, OBJECTS)] == [8, 8, 1]
+    assert FakeBackend(full_batches=True).profile.largest_batch(OBJECTS) == OBJECTS.max_batch
     assert FakeBackend(lanes=3).profile.lanes == 3
 
 
