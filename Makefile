@@ -39,6 +39,6 @@ bench:  ## measure: ratios from interleaved rounds, as JSON under benchmarks/res
 	@$(PYTHON) setup/environments.py run dev export
 	@$(RUN) -m benchmarks
 
-configs:  ## render model_repository/*/config.pbtxt again from the specs
+configs:  ## render deploy/triton/*/*/config.pbtxt again from the specs
 	@$(PYTHON) setup/environments.py run dev
 	@$(DEV) -m export.configs

@@ -214,7 +214,7 @@ def addresses(text: str) -> tuple[str, ...]:
 
 def _library() -> ModuleType:
     """Imported at first use: only the Triton backend needs it."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C core writes lines of its own beside the progress bar
+    os.putenv("GRPC_VERBOSITY", "NONE")  # its C core writes lines of its own beside the progress bar
     try:
         return importlib.import_module("tritonclient.grpc.aio")
     except ImportError as error:

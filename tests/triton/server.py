@@ -1,5 +1,6 @@
 """A real tritonserver without Docker or GPU: started on a repository, killed, stopped, looked into."""
 
+import json
 import os
 import shutil
 import signal
@@ -66,6 +67,18 @@ class TritonServer:
             return bool(reply.status == 200)
         return False
 
+    def unload(self, model: str) -> None:
+        """As an operator does, over HTTP."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/v2/repository/models/{model}/unload", data=b"{}", method="POST")  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
+            assert reply.status == 200
+
+    def executions(self, model: str) -> tuple[int, int]:
+        """(rows, executions) since the model was loaded."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/models/{model}/stats", timeout=30) as reply:  # noqa: S310
+            (stats,) = json.loads(reply.read())["model_stats"]
+        return int(stats["inference_count"]), int(stats["execution_count"])
+
     def said(self) -> list[str]:
         return self.log.read_text(errors="replace").splitlines()
 
@@ -78,7 +91,8 @@ class TritonServer:
         """The processes of its models, or of one."""
         assert self._process is not None
         children = psutil.Process(self._process.pid).children(recursive=True)
-        return [child for child in children if f"/{name}" in " ".join(child.cmdline()) and "stub" in child.name()]
+        lines = [(child, " ".join(child.cmdline())) for child in children]
+        return [child for child, line in lines if "triton_python_backend_stub" in line and f"/{name}" in line]
 
     def kill(self) -> None:
         """SIGKILL, and what such an end leaves behind: the models' processes and their shared memory."""
