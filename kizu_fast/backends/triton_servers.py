@@ -24,6 +24,7 @@ T = TypeVar("T")
 TYPES: Mapping[str, str] = {"uint8": "UINT8", "int32": "INT32", "float16": "FP16", "float32": "FP32"}  # of a TensorSpec to Triton's
 CONTROL_S = 5.0  # deadline of a question that computes nothing
 LOAD_S = 120.0  # deadline of loading a model, engine builds left out: those belong to the server's start
+_UNLOAD_LOOK_S = 0.1
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 5.0
 _LARGEST_MESSAGE = 2**31 - 1
 # gRPC waits up to two minutes before it dials a lost server again; its own pings would be counted as an attack by the server.
@@ -125,9 +126,10 @@ class Server:
         """Refused as load() is. Waits until it is really gone: loading again before that does nothing."""
         self.proved.pop(model, None)
         await self._ask(lambda: self._client.unload_model(model, client_timeout=LOAD_S))
-        deadline = asyncio.get_running_loop().time() + LOAD_S
-        while await self.is_ready(model) and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.1)
+        for _ in range(round(LOAD_S / _UNLOAD_LOOK_S)):
+            if not await self.is_ready(model):
+                return
+            await asyncio.sleep(_UNLOAD_LOOK_S)
 
     async def close(self) -> None:
         """End the connection; the server lets go of our shared memory, if it is still there."""

@@ -23,6 +23,7 @@ from kizu_fast.specs import ModelSpec
 HERE = Path(__file__).resolve().parent
 IMAGE, TEXT, OBJECTS, MOODY = "clip-vit-b-32-openai-image", "clip-vit-b-32-openai-text", "yolov8m", "clip-vit-b-32-moody-image"
 PHOTOS = 60
+POISON = ((255, 0, 255), (0, 255, 255), (255, 255, 0))  # the moody model raises, answers NaN, answers a wrong shape
 EXPLICIT = ("--model-control-mode=explicit", "--load-model=*")
 
 pytestmark = pytest.mark.triton
@@ -135,10 +136,11 @@ def light(small: Path, tmp_path: Path) -> Iterator[TritonServer]:
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small photos; the first one is the row that the moody model fails over in its "-poison" moods."""
+    """Small photos; the moody model fails over the first three in its mood "poison"."""
     folder = tmp_path_factory.mktemp("photos")
-    Image.fromarray(np.full((48, 64, 3), (255, 0, 255), np.uint8)).save(folder / "0000.png")
-    for seed in range(1, PHOTOS):
+    for number, colour in enumerate(POISON):
+        Image.fromarray(np.full((48 + number, 64, 3), colour, np.uint8)).save(folder / f"{number:04}.png")
+    for seed in range(len(POISON), PHOTOS):
         paint(folder / f"{seed:04}.jpg", seed, (64, 48))
     return folder
 
@@ -158,5 +160,3 @@ def rig(data_dir: Path, template: Path, library: Path, small: Path, light: Trito
 def mood_of_clip(small: Path) -> Callable[[str], None]:
     """Change the mood of the workers' image tower."""
     return lambda word: _write_whole(small / IMAGE / "mood", word)
-
-

@@ -63,19 +63,19 @@ class TritonServer:
         return self
 
     def is_ready(self) -> bool:
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/health/ready", timeout=2) as reply:  # noqa: S310
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/health/ready", timeout=2) as reply:
             return bool(reply.status == 200)
         return False
 
     def unload(self, model: str) -> None:
         """As an operator does, over HTTP."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/v2/repository/models/{model}/unload", data=b"{}", method="POST")  # noqa: S310
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/v2/repository/models/{model}/unload", data=b"{}", method="POST")
         with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
             assert reply.status == 200
 
     def executions(self, model: str) -> tuple[int, int]:
         """(rows, executions) since the model was loaded."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/models/{model}/stats", timeout=30) as reply:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/models/{model}/stats", timeout=30) as reply:
             (stats,) = json.loads(reply.read())["model_stats"]
         return int(stats["inference_count"]), int(stats["execution_count"])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from faults.rig import Rig, WorkerProcess, pass_time, until
-from triton.conftest import IMAGE, PHOTOS
+from triton.conftest import IMAGE, PHOTOS, POISON
 from triton.server import TritonServer
 
 pytestmark = pytest.mark.triton
@@ -74,24 +74,29 @@ def test_full_queues_slow_the_worker_down_and_fail_nothing(rig: Rig, library: Pa
     rig.sound(PHOTOS)
 
 
-@pytest.mark.parametrize("mood", ["raise-poison", "nan-poison", "shape-poison"])
-def test_one_photo_that_the_model_fails_over_fails_alone(rig: Rig, library: Path, mood_of_clip: Callable[[str], None], mood: str) -> None:
-    mood_of_clip(mood)
+def test_photos_that_the_model_fails_over_fail_alone(rig: Rig, library: Path, mood_of_clip: Callable[[str], None]) -> None:
+    """One makes it raise, one brings NaN out of it, one a wrong shape: each in a batch with photos that are well."""
+    mood_of_clip("poison")
     rig.ingest(library, PHOTOS)
     report = rig.worker("--drain", "--backend", "triton").report()
-    assert (report["completed"], report["failed"], report["retried"]) == (PHOTOS - 1, 1, 0)
-    failed = rig.rows("select error from processing_queue where status = 'failed'")
-    assert "0000.png" in failed[0]["error"]
-    assert IMAGE in failed[0]["error"]
+    assert (report["completed"], report["failed"], report["retried"]) == (PHOTOS - len(POISON), len(POISON), 0)
+    for number in range(len(POISON)):
+        shown = rig.line.json("show", library / f"{number:04}.png")
+        assert (shown["job"]["status"], shown["job"]["attempts"], shown["embedding"]) == ("failed", 1, None)
+        assert shown["job"]["error"].startswith(f"embedding: {IMAGE}: the model fails over this photo")
+        assert [found["label"] for found in shown["objects"]] == ["person"]  # what the other model said of it stays
 
 
-@pytest.mark.parametrize("mood", ["nan", "shape", "raise"])
 def test_a_model_that_answers_nonsense_for_a_while_costs_no_attempt(
-    rig: Rig, in_the_midst: WorkerProcess, mood_of_clip: Callable[[str], None], mood: str
+    rig: Rig, in_the_midst: WorkerProcess, mood_of_clip: Callable[[str], None]
 ) -> None:
-    mood_of_clip(mood)
-    until(lambda: in_the_midst.said("event=paused"), "the pause")
-    mood_of_clip("ok")
+    for paused, mood in enumerate(("nan", "shape", "raise"), start=1):
+        mood_of_clip(mood)
+        until(lambda paused=paused: len(in_the_midst.said("event=paused")) == paused, f"the pause for {mood}")
+        assert "is broken on Triton" in in_the_midst.said("event=paused")[-1]
+        done = rig.done()
+        mood_of_clip("slow")
+        until(lambda done=done: rig.done() > done, "the work going on")
     assert in_the_midst.report()["retried"] == 0
     rig.sound(PHOTOS)
     assert rig.value("select count(*) from image_embeddings where embedding::text like '%NaN%'") == 0

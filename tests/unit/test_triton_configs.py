@@ -77,7 +77,7 @@ def rendered(spec: ModelSpec, variant: str) -> triton.ModelConfig:
 
 def test_every_bucket_is_warm_before_the_first_photo(spec: ModelSpec, committed: triton.ModelConfig) -> None:
     warm = {tuple(one.inputs[spec.inputs[0].name].dims) for one in committed.model_warmup}
-    assert warm == {shape for shape in configs.bucket_shapes(spec, spec.inputs[0])}
+    assert warm == set(configs.bucket_shapes(spec, spec.inputs[0]))
     assert all(tensor.zero_data for one in committed.model_warmup for tensor in one.inputs.values())
 
 
@@ -254,4 +254,3 @@ def test_check_tells_how_to_mend_an_exported_model(exported: Path, written: Path
     broken(exported / "yolov8m" / "config.pbtxt", "max_batch_size: 8", "max_batch_size: 7")
     assert configs.main(["--check", "--committed", str(configs.COMMITTED), "--repository", str(exported)]) == 1
     assert f"run: python -m export.configs --variant any --repository {exported}" in capsys.readouterr().err
-

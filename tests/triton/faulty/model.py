@@ -1,7 +1,7 @@
 """A model of Triton's Python backend that fails on command, for the tests of faults.
 
-Its mood stands in the file MODEL/mood: ok, nan, shape, raise, slow. A row whose first pixel is POISON is answered wrongly in every mood that
-ends in "-poison", and only that row's batch. Outputs otherwise: unit vectors made of the row's bytes, the same for the same row.
+Its mood stands in the file MODEL/mood: ok, slow, nan, shape, raise, or poison: then only rows of the colours below are answered wrongly, each in its
+way. Outputs otherwise: unit vectors made of the row's bytes, the same for the same row.
 
 Runs in the server's own Python: NumPy 1, and nothing of this project.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-POISON = (255, 0, 255)
+POISON = {(255, 0, 255): "raise", (0, 255, 255): "nan", (255, 255, 0): "shape"}
 SLOW_S = 0.3
 
 
@@ -34,17 +34,14 @@ class TritonPythonModel:
         mood = self.mood_file.read_text().strip() if self.mood_file.exists() else "ok"
         arrays = [pb_utils.get_input_tensor_by_name(request, self.input).as_numpy() for request in requests]
         rows = np.concatenate(arrays)
-        poisoned = np.array([tuple(row[0, 0]) == POISON for row in rows])
+        kinds = [POISON.get(tuple(row[0, 0].tolist()), "ok") if mood == "poison" else mood for row in rows]
         if mood == "slow":
             threading.Event().wait(SLOW_S)
-        kind = mood.removesuffix("-poison")
-        struck = poisoned if mood.endswith("-poison") else np.ones(len(rows), bool)
-        if kind == "raise" and struck.any():
+        if "raise" in kinds:
             return [pb_utils.InferenceResponse(error=pb_utils.TritonError("the model fails over a row")) for _ in requests]
         vectors = np.stack([self.vector(row) for row in rows])
-        if kind == "nan":
-            vectors[struck] = np.nan
-        if kind == "shape" and struck.any():
+        vectors[[kind == "nan" for kind in kinds]] = np.nan
+        if "shape" in kinds:
             vectors = vectors[:, : self.dim - 1]
         stops = np.cumsum([len(array) for array in arrays])
         parts = np.split(vectors, stops[:-1])

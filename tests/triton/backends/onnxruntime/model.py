@@ -56,7 +56,7 @@ def problems(side: str, configured: Sequence[Mapping[str, Any]], nodes: Sequence
         real = [size if isinstance(size, int) else -1 for size in node.shape]
         if batched and real[:1] != [-1]:
             found.append(f"{side} '{node.name}': the graph's first dimension is fixed, no batch fits")
-        elif len(dims) != len(real) or any(there not in (-1, asked) for asked, there in zip(dims, real)):
+        elif len(dims) != len(real) or any(there not in (-1, asked) for asked, there in zip(dims, real, strict=False)):
             found.append(f"{side} '{node.name}': config says {dims}, graph says {real}")
     if side == "input":
         found += [f"graph input '{name}' is missing from config.pbtxt" for name in graph.keys() - {entry["name"] for entry in configured}]
@@ -96,7 +96,7 @@ class TritonPythonModel:
             parts = {name: [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for request in requests] for name in self.inputs}
             feeds = {name: np.concatenate(arrays) if len(arrays) > 1 else arrays[0] for name, arrays in parts.items()}
             wanted = sorted({name for request in requests for name in request.requested_output_names()})
-            outputs = dict(zip(wanted, self.session.run(wanted, feeds)))
+            outputs = dict(zip(wanted, self.session.run(wanted, feeds), strict=False))
             sizes = [len(array) for array in parts[self.inputs[0]]]
             return self.split(requests, outputs, sizes)
         except Exception as error:
@@ -109,7 +109,7 @@ class TritonPythonModel:
             if self.batched and array.shape[:1] != (sum(sizes),):
                 raise ValueError(f"output '{name}' has shape {list(array.shape)}, expected {sum(sizes)} rows")
         responses, start = [], 0
-        for request, size in zip(requests, sizes):
+        for request, size in zip(requests, sizes, strict=False):
             rows = slice(start, start + size) if self.batched else slice(None)
             names = request.requested_output_names()
             responses.append(pb_utils.InferenceResponse([pb_utils.Tensor(name, np.ascontiguousarray(outputs[name][rows])) for name in names]))
