@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import compare, figures, machine, memory, models, pipeline, queues, rows, table
+from benchmarks import compare, figures, machine, memory, models, pipeline, queues, rows, table, triton
 from benchmarks.bench import Bench
 from benchmarks.figures import BenchmarkError, Results
 from kizu_fast.errors import KizuError
@@ -22,7 +22,7 @@ from kizu_fast.worker.command import new_event_loop
 from kizu_fast.worker.logs import set_up_logs
 
 Suite = Callable[[Bench], Awaitable[None]]
-SUITES: Mapping[str, Suite] = {"pipeline": pipeline.run, "models": models.run, "queue": queues.run, "store": rows.run}
+SUITES: Mapping[str, Suite] = {"pipeline": pipeline.run, "models": models.run, "queue": queues.run, "store": rows.run, "triton": triton.run}
 RESULTS = Path(__file__).parent / "results"
 LAST = RESULTS / "last.json"  # of the newest full run here; not committed
 _WRONG, _USAGE, _INTERRUPTED = 1, 2, 130

@@ -90,15 +90,19 @@ class Server:
         tensors = {tensor.name: triton.InferInput(tensor.name, inputs[tensor.name].shape, TYPES[tensor.dtype]) for tensor in spec.inputs}
         wanted = [triton.InferRequestedOutput(tensor.name) for tensor in spec.outputs]
         box = await self._mailbox(inputs)
-        self.in_flight += 1
-        try:
+
+        async def send() -> Any:
             places = box.fill(inputs) if box else {}
             for name, tensor in tensors.items():
                 if box:
                     tensor.set_shared_memory(box.name, *places[name])
                 else:
                     tensor.set_data_from_numpy(np.ascontiguousarray(inputs[name]))
-            reply = await self._ask(lambda: self._client.infer(spec.name, list(tensors.values()), outputs=wanted, client_timeout=deadline_s))
+            return await self._client.infer(spec.name, list(tensors.values()), outputs=wanted, client_timeout=deadline_s)
+
+        self.in_flight += 1
+        try:
+            reply = await self._ask(send)
         finally:
             self.in_flight -= 1
             if box:

@@ -97,7 +97,7 @@ async def backend(server: TritonServer) -> AsyncIterator[TritonBackend]:
 
 @pytest.fixture
 def spec_of(served: Path) -> Callable[[str], ModelSpec]:
-    return ModelRepository(served).spec
+    return ModelRepository(served, graphs=False).spec
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ async def test_a_server_that_drains_answers_what_it_has_and_refuses_the_rest(lig
     await asyncio.to_thread(light.send, 15)
     await first
     found = await refusal(_until_refused(client, spec_of(IMAGE)))
-    assert found.verdict is Verdict.GONE
+    assert found.verdict in (Verdict.GONE, Verdict.MISSING)  # it is stopping, or has unloaded the model already
     await client.close()
 
 
