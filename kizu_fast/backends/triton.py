@@ -24,8 +24,9 @@ from kizu_fast.specs import ModelSpec, Tensors
 log = structlog.get_logger()
 
 BATCHES = 3  # under way per model: one computes, one waits in the server, one is on the wire
-_DEADLINE_S = 20.0  # of a batch; a model that takes longer than a twentieth of it per row gets more
-_ROWS_BEFORE = 20
+_DEADLINE_S, _LONGEST_DEADLINE_S = 20.0, 600.0  # of a batch; slow models get more
+_SLOWER = 4  # times what was seen, before an answer counts as late
+_EASE_S = 10.0  # how long load() waits for room in a full queue
 _BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.05, 2.0
 _PATIENCE_S = 120.0  # with full queues: then the photos go back, unspent
 _BROKEN_S = 60.0  # how long a model that answers nonsense counts as an outage before its photos spend attempts
@@ -59,6 +60,10 @@ class Pace:
         self.limit = min(float(self._most), self.limit + 1 / self.limit)
 
 
+class _Overloaded(BackendUnavailable):
+    """Alive, with a full queue."""
+
+
 @dataclass(slots=True)
 class _Model:
     """A loaded model, on whatever servers."""
@@ -66,9 +71,17 @@ class _Model:
     spec: ModelSpec
     pace: Pace
     max_batch: int
-    row_s: float = 0.0  # a single row, server's queue included
+    deadline_s: float = _DEADLINE_S
     running: Running | None = None
     broken_since: float | None = None
+
+    def saw(self, seconds: float) -> None:
+        """A batch was answered: the deadline follows the slowest of late."""
+        self.deadline_s = min(max(_DEADLINE_S, 0.9 * self.deadline_s, _SLOWER * seconds), _LONGEST_DEADLINE_S)
+
+    def waited_in_vain(self) -> None:
+        """Perhaps the server is only slower than it was: a deadline that never grew would throw away work for ever."""
+        self.deadline_s = min(2 * self.deadline_s, _LONGEST_DEADLINE_S)
 
 
 @dataclass(slots=True)
@@ -112,13 +125,15 @@ class TritonBackend:
             return
         model = _Model(spec, Pace(BATCHES), spec.max_batch)
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._wait_s
+        started = loop.time()
+        until = started + self._wait_s
         while True:
             problems = [problem for server in self._servers.all if (problem := await self._problem(server, model))]
             if len(problems) < len(self._servers.all):
                 self._models[spec.name] = model
                 return
-            if any(isinstance(problem, ConfigError) for problem in problems) or loop.time() >= until:
+            patience = max(until, started + _EASE_S) if any(isinstance(problem, _Overloaded) for problem in problems) else until
+            if any(isinstance(problem, ConfigError) for problem in problems) or loop.time() >= patience:
                 raise next((problem for problem in problems if isinstance(problem, ConfigError)), problems[0])
             await asyncio.sleep(_AGAIN_S)
 
@@ -130,6 +145,8 @@ class TritonBackend:
             if refusal.verdict is Verdict.GONE or refusal.verdict is Verdict.LATE:
                 server.lost(refusal.said)
                 return BackendUnavailable(f"no Triton server answers at {server.url} ({refusal.said}); start it, or set TRITON_URLS")
+            if refusal.verdict is Verdict.OVERLOADED:
+                return _Overloaded(f"Triton at {server.url} has no room for {model.spec.name}: {refusal.said}")
             return ConfigError(f"model {model.spec.name} does not run on Triton at {server.url}: {refusal.said}")
         except ConfigError as error:
             return error
@@ -190,8 +207,10 @@ class TritonBackend:
     async def _ask(self, server: Server, model: _Model, spec: ModelSpec, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
         if model.spec.name not in server.proved:
             await self._prove(server, model)
-        rows = len(next(iter(inputs.values())))
-        outputs = await server.infer(spec, inputs, max(_DEADLINE_S, _ROWS_BEFORE * model.row_s * rows))
+        rows, loop = len(next(iter(inputs.values()))), asyncio.get_running_loop()
+        started = loop.time()
+        outputs = await server.infer(spec, inputs, model.deadline_s)
+        model.saw(loop.time() - started)
         wrong = flaw(spec, outputs, rows)
         if wrong:
             raise Refusal(Verdict.NONSENSE, wrong)
@@ -212,6 +231,8 @@ class TritonBackend:
             case Verdict.MISSING if attempt.times(Verdict.MISSING) <= len(self._servers.all):
                 server.proved.pop(name, None)  # the next try loads it
             case _:
+                if refusal.verdict is Verdict.LATE:
+                    attempt.model.waited_in_vain()
                 await self._lost(server, attempt, said)
 
     async def _ease(self, attempt: _Try, said: str) -> None:
@@ -270,7 +291,8 @@ class TritonBackend:
                 await server.load(name)
                 seconds = await self._answers(server, model)
             await server.identify()
-            model.max_batch, model.row_s = max(1, config.max_batch_size), seconds
+            model.max_batch = max(1, config.max_batch_size)
+            model.saw(seconds * model.max_batch)
             model.running = instance(config, server.version)
             server.proved[name] = seconds
 

@@ -15,9 +15,10 @@ from triton.server import TritonServer
 
 from kizu_fast.backends.repository import ModelRepository
 
-pytestmark = [pytest.mark.triton, pytest.mark.slow]
+pytestmark = [pytest.mark.triton, pytest.mark.slow, pytest.mark.timeout(2000)]
 
 COUNT = 100
+PATIENCE_S = 900.0
 LEAST = 0.27  # a detection nearer to the threshold of 0.25 may fall on either side of it
 
 
@@ -55,7 +56,9 @@ def rigs(photos: Path, served: Path, server: TritonServer, tmp_path_factory: pyt
             rig.line.env.update(env, KIZU_BACKEND=backend)
             rig.keep_server()
             rig.ingest(photos, len(list(photos.iterdir())))
-            assert rig.worker("--drain").report()["failed"] == 0
+            worker = rig.worker("--drain")
+            assert worker.ended(PATIENCE_S) == 0, worker.said()[-5:]
+            assert worker.report()["failed"] == 0
             done[backend] = rig
         yield done
 

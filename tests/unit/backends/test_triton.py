@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kizu_fast import specs
-from kizu_fast.backends.triton import BATCHES, Pace, TritonBackend
+from kizu_fast.backends.triton import BATCHES, Pace, TritonBackend, _Model
 from kizu_fast.engine import EngineConfig, open_engine
 from kizu_fast.errors import BackendUnavailable, ConfigError, TransientError
 
@@ -80,3 +80,16 @@ async def test_wrong_addresses_are_refused_when_the_engine_opens(tmp_path: Path)
     with pytest.raises(ConfigError, match="TRITON_URLS"):
         async with open_engine(EngineConfig(model_repository=tmp_path, backend="triton", triton_urls="nonsense", operations=())):
             pass
+
+
+def test_the_deadline_follows_the_slowest_answer_of_late_and_grows_when_it_was_too_short() -> None:
+    model = _Model(IMAGE, Pace(1), IMAGE.max_batch)
+    assert model.deadline_s == 20.0
+    model.saw(30.0)
+    assert model.deadline_s == 120.0
+    for _ in range(100):
+        model.saw(1.0)
+    assert model.deadline_s == 20.0
+    for _ in range(10):
+        model.waited_in_vain()
+    assert model.deadline_s == 600.0
