@@ -98,6 +98,11 @@ class _Try:
     def rows(self) -> int:
         return len(next(iter(self.inputs.values())))
 
+    @property
+    def is_suspect(self) -> bool:
+        """A single row over which the model has failed: perhaps because of a row that the server joined with it."""
+        return self.rows == 1 and self.times(Verdict.FAULT) + self.times(Verdict.NONSENSE) > 0
+
     def times(self, verdict: Verdict) -> int:
         return sum(1 for _, had in self.refused if had is verdict)
 
@@ -193,13 +198,15 @@ class TritonBackend:
                 late = [server for server, verdict in attempt.refused if verdict is not Verdict.OVERLOADED]
                 server = self._servers.choose(late)
                 try:
-                    outputs = await self._ask(server, model, spec, inputs)
+                    outputs = await (self._ask_alone if attempt.is_suspect else self._ask)(server, model, spec, inputs)
                 except Refusal as refusal:
                     attempt.refused.append((server, refusal.verdict))
                     await self._react(server, attempt, refusal)
                     continue
                 except ConfigError as error:  # it was another at the start: the operator's business, no photo's
-                    raise BackendUnavailable(str(error)) from error
+                    attempt.refused.append((server, Verdict.NONSENSE))
+                    self._broken(server, attempt, str(error))
+                    continue
                 model.pace.widen()
                 model.broken_since = None
                 return outputs
@@ -215,6 +222,11 @@ class TritonBackend:
         if wrong:
             raise Refusal(Verdict.NONSENSE, wrong)
         return outputs
+
+    async def _ask_alone(self, server: Server, model: _Model, spec: ModelSpec, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
+        """One row as a full batch of itself: the server can join nothing with it, whoever else sends what."""
+        full = {name: np.repeat(batch, model.max_batch, axis=0) for name, batch in inputs.items()}
+        return {name: batch[:1] for name, batch in (await self._ask(server, model, spec, full)).items()}
 
     async def _react(self, server: Server, attempt: _Try, refusal: Refusal) -> None:
         """Returns when the batch is worth another try; raises what its rows are told otherwise."""
@@ -246,9 +258,7 @@ class TritonBackend:
     async def _lost(self, server: Server, attempt: _Try, said: str) -> None:
         """Another server takes the batch if there is one that was not asked; a lone one is asked twice."""
         server.lost(said)
-        asked = {one.url for one, verdict in attempt.refused if verdict is not Verdict.OVERLOADED}
-        left = [one for one in self._servers.all if one.url not in asked and not one.down]
-        if left:
+        if self._unasked(attempt):
             return
         if attempt.times(Verdict.GONE) == 1 and attempt.times(Verdict.LATE) == 0:
             await asyncio.sleep(_AGAIN_S)  # a server that is only restarting its connection costs no photo its place
@@ -262,13 +272,25 @@ class TritonBackend:
         try:
             await self._prove(server, model)
         except (Refusal, ConfigError) as error:
-            now = asyncio.get_running_loop().time()
-            model.broken_since = now if model.broken_since is None else model.broken_since
-            if now - model.broken_since > _BROKEN_S:
-                raise TransientError(f"{model.spec.name}: Triton at {server.url} answers nonsense: {said}") from error
-            raise BackendUnavailable(f"{model.spec.name} is broken on Triton at {server.url}: {error}") from error
-        if attempt.rows > 1 or attempt.times(refusal.verdict) > 1:
+            self._broken(server, attempt, str(error))
+            return
+        if attempt.rows > 1 or attempt.times(Verdict.FAULT) + attempt.times(Verdict.NONSENSE) > 1:
             raise PermanentError(f"{model.spec.name}: the model fails over this photo: {said}")
+
+    def _broken(self, server: Server, attempt: _Try, said: str) -> None:
+        """The model itself is at fault on this server. Returns when there is another to ask; an outage for a while, then the photos' own attempts."""
+        if self._unasked(attempt):
+            return
+        model, now = attempt.model, asyncio.get_running_loop().time()
+        model.broken_since = now if model.broken_since is None else model.broken_since
+        if now - model.broken_since > _BROKEN_S:
+            raise TransientError(f"{model.spec.name}: Triton at {server.url} answers nonsense: {said}")
+        raise BackendUnavailable(f"{model.spec.name} is broken on Triton at {server.url}: {said}")
+
+    def _unasked(self, attempt: _Try) -> bool:
+        """Whether a server that is up has not failed over this batch yet."""
+        asked = {one.url for one, verdict in attempt.refused if verdict is not Verdict.OVERLOADED}
+        return any(one.url not in asked and not one.down for one in self._servers.all)
 
     # ---------------------------------------------------------------- proof
     async def _prove(self, server: Server, model: _Model) -> None:
@@ -292,7 +314,7 @@ class TritonBackend:
                 seconds = await self._answers(server, model)
             await server.identify()
             model.max_batch = max(1, config.max_batch_size)
-            model.saw(seconds * model.max_batch)
+            model.saw(seconds)
             model.running = instance(config, server.version)
             server.proved[name] = seconds
 

@@ -24,7 +24,7 @@ def slow(mood_of_clip: Callable[[str], None]) -> Iterator[None]:
 def in_the_midst(rig: Rig, library: Path, slow: None) -> WorkerProcess:
     """A worker that has done some of its photos and has others in hand."""
     rig.ingest(library, PHOTOS)
-    worker = rig.worker("--drain", "--backend", "triton")
+    worker = rig.worker("--drain", "--backend", "triton", BATCH_SIZE="2")  # many batches: the run lasts for as long as something happens in it
     until(lambda: rig.done() >= 8 and rig.held(worker), f"a worker in the midst of its work: {worker.said()[-5:]}")
     return worker
 
