@@ -25,7 +25,6 @@ TYPES: Mapping[str, str] = {"uint8": "UINT8", "int32": "INT32", "float16": "FP16
 CONTROL_S = 5.0  # deadline of a question that computes nothing
 LOAD_S = 120.0  # deadline of loading a model, engine builds left out: those belong to the server's start
 _UNLOAD_LOOK_S = 0.1
-_STILL_THERE = frozenset({"READY", "LOADING", "UNLOADING"})
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 5.0
 _LARGEST_MESSAGE = 2**31 - 1
 # gRPC waits up to two minutes before it dials a lost server again; its own pings would be counted as an attack by the server.
@@ -128,18 +127,16 @@ class Server:
         await self._ask(lambda: self._client.load_model(model, client_timeout=LOAD_S))
 
     async def unload(self, model: str) -> None:
-        """Refused as load() is. Waits until it is really gone: a server that is asked to load before that does nothing, or worse (2.51.0 was seen to die)."""
+        """Refused as load() is. Returns once it is no longer ready: loading before that does nothing.
+
+        It need not be gone: a request that a dead process never answers keeps its old instance for ever, beside the new one.
+        """
         self.proved.pop(model, None)
         await self._ask(lambda: self._client.unload_model(model, client_timeout=LOAD_S))
         for _ in range(round(LOAD_S / _UNLOAD_LOOK_S)):
-            if await self._state(model) not in _STILL_THERE:
+            if not await self.is_ready(model):
                 return
             await asyncio.sleep(_UNLOAD_LOOK_S)
-
-    async def _state(self, model: str) -> str:
-        """Of its newest version in the repository index; empty for a model that was never loaded."""
-        index = await self._ask(lambda: self._client.get_model_repository_index(client_timeout=CONTROL_S))
-        return next((str(entry.state) for entry in index.models if entry.name == model), "")
 
     async def close(self) -> None:
         """End the connection; the server lets go of our shared memory, if it is still there."""
