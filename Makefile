@@ -24,7 +24,7 @@ export:  ## fill model_repository/ once: WEIGHTS=dir (default: download)
 	@$(EXPORT) -m export $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 test:  ## the whole suite, fidelity against the original libraries included
-	@$(PYTHON) setup/environments.py run dev export
+	@$(PYTHON) setup/environments.py run dev export triton
 	@$(PYTHON) setup/suite.py
 
 check:  ## ruff, mypy --strict, import contracts, committed Triton configurations
@@ -39,6 +39,6 @@ bench:  ## measure: ratios from interleaved rounds, as JSON under benchmarks/res
 	@$(PYTHON) setup/environments.py run dev export
 	@$(RUN) -m benchmarks
 
-configs:  ## render model_repository/*/config.pbtxt again from the specs
+configs:  ## render deploy/triton/*/*/config.pbtxt again from the specs
 	@$(PYTHON) setup/environments.py run dev
 	@$(DEV) -m export.configs

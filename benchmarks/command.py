@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import accelerators, compare, figures, machine, memory, models, pipeline, queues, rows, table, texts
+from benchmarks import accelerators, compare, figures, machine, memory, models, pipeline, queues, rows, table, texts, triton
 from benchmarks.bench import Bench
 from benchmarks.figures import BenchmarkError, Results
 from kizu_fast.errors import KizuError
@@ -28,6 +28,7 @@ SUITES: Mapping[str, Suite] = {
     "queue": queues.run,
     "store": rows.run,
     "accelerators": accelerators.run,
+    "triton": triton.run,
 }
 RESULTS = Path(__file__).parent / "results"
 LAST = RESULTS / "last.json"  # of the newest full run here; not committed

@@ -21,6 +21,8 @@ from kizu_fast.backends.onnx import KINDS, OnnxBackend, require_provider
 from kizu_fast.backends.openvino import OpenvinoBackend
 from kizu_fast.backends.providers import Limits
 from kizu_fast.backends.repository import ModelRepository
+from kizu_fast.backends.triton import TritonBackend
+from kizu_fast.backends.triton_servers import addresses
 from kizu_fast.batching import Batcher, Slots
 from kizu_fast.builtin import Chosen, ExportedModels, FakeModels, Stock
 from kizu_fast.catalogue import register_models
@@ -66,6 +68,9 @@ class EngineConfig:
     max_file_bytes: int = 268_435_456
     decode: str = "scaled"  # scaled | exact
     limits: Limits = field(default_factory=Limits)  # of accelerators
+    triton_urls: str = "127.0.0.1:8001"  # host:port of gRPC, a comma list
+    triton_shm: str = "auto"  # auto | on | off
+    backend_wait_s: float = 0.0  # how long to wait at the start for a service that does not answer yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ class Engine:
         self._config, self._backend, self._stock, self._lanes = config, backend, stock, lanes
         self._slots: Slots = lanes.turns if backend.profile.in_lanes else Turns(backend.profile.lanes)
         self._apart: Slots = Turns(1)
+        self._slots_of: dict[str, Slots] = {}  # by model, where the backend counts per model
         self._loaded: dict[tuple[str, str], Any] = {}  # (type, name) to a model whose spec the backend has proved
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}
         self._serving: dict[tuple[str, tuple[int, int] | None], _Serving] = {}
@@ -246,12 +252,18 @@ class Engine:
         serving = self._serving.get((spec.name, bucket))
         if serving is None or serving.batcher.stopped:
             shaped = spec if bucket is None else spec.at(bucket)
-            slots = self._apart if spec.apart else self._slots
-            batcher = Batcher(shaped, self._infer, max_batch=self._largest_batch(spec), max_delay_s=spec.max_delay_us / 1e6, slots=slots)
+            largest, delay_s = self._largest_batch(spec), spec.max_delay_us / 1e6
+            batcher = Batcher(shaped, self._infer, max_batch=largest, max_delay_s=delay_s, slots=self._slots_for(spec))
             task = asyncio.get_running_loop().create_task(batcher.run(), name=f"batches of {spec.name} {bucket or ''}")
             task.add_done_callback(partial(_report_death, spec.name))
             serving = self._serving[spec.name, bucket] = _Serving(batcher, task)
         return serving.batcher
+
+    def _slots_for(self, spec: ModelSpec) -> Slots:
+        profile = self._backend.profile
+        if profile.per_model:
+            return self._slots_of.setdefault(spec.name, Turns(profile.lanes))
+        return self._apart if spec.apart else self._slots
 
     async def _infer(self, spec: ModelSpec, inputs: Tensors) -> Tensors:
         started = time.perf_counter()
@@ -337,7 +349,7 @@ def stock_of(config: EngineConfig) -> Stock:
     """Where the specs of a configuration's models come from."""
     if config.backend == "fake":
         return FakeModels(config.chosen)
-    repository = ModelRepository(config.model_repository)
+    repository = ModelRepository(config.model_repository, graphs=config.backend != "triton")  # a worker may stand beside the server
     return ExportedModels(repository, config.chosen, allow_random=config.allow_random)
 
 
@@ -349,7 +361,9 @@ def _backend(config: EngineConfig, lanes: Lanes) -> Backend:
         return OnnxBackend(repository, kind=config.backend, lanes=lanes.count, executor=lanes.executor, limits=limits)
     if config.backend == "openvino":
         return OpenvinoBackend(repository, lanes=lanes.count, executor=lanes.executor, cache=limits.cache and limits.cache / "openvino")
-    raise ConfigError(f"backend {config.backend} comes with a later version; this one runs {', '.join(KINDS)}, openvino, fake: set KIZU_BACKEND=cpu")
+    if config.backend == "triton":
+        return TritonBackend(addresses(config.triton_urls), sharing=config.triton_shm, wait_s=config.backend_wait_s)
+    raise ConfigError(f"there is no backend {config.backend}; there are {', '.join(KINDS)}, openvino, triton, fake: set KIZU_BACKEND=cpu")
 
 
 def _report_death(model: str, task: asyncio.Task[None]) -> None:

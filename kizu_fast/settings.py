@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     describe_model: str = "florence2"
     describe_detail: str = "caption"
     triton_urls: str = "127.0.0.1:8001"
+    triton_shm: Literal["auto", "on", "off"] = Field(default="auto", validation_alias="KIZU_TRITON_SHM")
 
     @field_validator("operations", mode="before")
     @classmethod

@@ -1,10 +1,11 @@
 """Makes the project's Python environments: one command, safe to interrupt and to run twice, shared between clones.
 
-    python3 setup/environments.py run [dev] [export]      what `make setup`, `make run` and `make test` call
-    python3 setup/environments.py lock run                how a lock is made anew
+    python3 setup/environments.py run [dev] [export] [triton]      what `make setup`, `make run` and `make test` call
+    python3 setup/environments.py lock run                         how a lock is made anew
 
 The packages of a lock lie once per machine, in $KIZU_ENVIRONMENTS (default ~/.cache/kizu_fast/environments) under the hash of that
-lock. A clone's .venv, .venv-dev and .venv-export are thin: they point there and at the clone. Needs Python >= 3.11 and nothing else.
+lock. A clone's .venv, .venv-dev and .venv-export are thin: they point there and at the clone. .venv-triton, a real tritonserver for the
+tests, is a link: nothing of the clone is in it, since the server's Python must have NumPy 1. Needs Python >= 3.11 and nothing else.
 """
 
 import contextlib
@@ -19,10 +20,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-FOLDERS = {"run": ".venv", "dev": ".venv-dev", "export": ".venv-export"}
+FOLDERS = {"run": ".venv", "dev": ".venv-dev", "export": ".venv-export", "triton": ".venv-triton"}
 BENEATH = {"dev": "run"}  # dev holds only what run does not
-FREE_GB = {"run": 1.5, "dev": 0.5, "export": 10.0}  # installed size and pip's unpacking
-EXTRAS = {"run": "cpu,openvino,embedded", "dev": "cpu,openvino,embedded,dev", "export": "cpu,embedded,export"}
+LINKED = {"triton"}  # used as it is, without the clone in it
+FREE_GB = {"run": 1.5, "dev": 0.5, "export": 10.0, "triton": 1.0}  # installed size and pip's unpacking
+EXTRAS = {"run": "cpu,openvino,embedded,triton", "dev": "cpu,openvino,embedded,triton,dev", "export": "cpu,embedded,export"}
 STAMP = "complete"
 # Parts of packages that no command of ours uses, below site-packages: 77 of openvino's 181 MB are for other devices and file formats.
 _FORMATS = ("gguf", "jax", "paddle", "pytorch", "tensorflow", "tensorflow_lite")
@@ -39,7 +41,7 @@ def main(arguments: list[str]) -> int:  # noqa: PLR0911  # one return per way to
     """Entry point. Exit 0 when every environment named is ready, 1 with one line that says why not, 2 on wrong usage."""
     if sys.version_info < (3, 11):  # noqa: UP036  # the one file that an older Python may be asked to run
         return _fail(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}. Run: make PYTHON=python3.11 setup")
-    if arguments[:1] == ["lock"] and len(arguments[1:]) == 1 and arguments[1] in FOLDERS:
+    if arguments[:1] == ["lock"] and len(arguments[1:]) == 1 and arguments[1] in EXTRAS:
         return _lock(arguments[1])
     if not arguments or not set(arguments) <= set(FOLDERS):
         sys.stderr.write(__doc__ or "")
@@ -61,6 +63,9 @@ def main(arguments: list[str]) -> int:  # noqa: PLR0911  # one return per way to
 
 def make(name: str) -> None:
     """Ready the shared packages of one lock and the clone's thin environment over them. Raises OSError or CalledProcessError."""
+    if name in LINKED:
+        _link(name)
+        return
     packages: list[Path] = [shared(name)] + ([shared(BENEATH[name])] if name in BENEATH else [])
     for base in packages:
         if not base.exists():
@@ -78,6 +83,22 @@ def make(name: str) -> None:
     pip: list[str | Path] = [packages[-1] / "bin" / "python", "-m", "pip", "--python", thin / "bin" / "python", "install"]
     subprocess.run([*pip, "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--no-index", "-e", ROOT], check=True)
     stamp.write_text(want)
+
+
+def _link(name: str) -> None:
+    """An environment without the clone: a link to the shared one. Left out with a word where its packages do not exist."""
+    if not runs_here(name):
+        _say(f"{FOLDERS[name]} is left out: it needs Linux on x86-64 and Python 3.11 or 3.12; tests that use it are skipped")
+        return
+    thin, base = ROOT / FOLDERS[name], shared(name)
+    if not thin.is_symlink() or thin.resolve() != base:
+        thin.unlink(missing_ok=True)
+        thin.symlink_to(base)
+
+
+def runs_here(name: str) -> bool:
+    """Whether the packages of that lock exist for this machine. tritonserver's wheel and NumPy 1: one platform, two Pythons."""
+    return name not in LINKED or (sys.platform == "linux" and os.uname().machine == "x86_64" and (3, 11) <= sys.version_info[:2] <= (3, 12))
 
 
 def shared(name: str) -> Path:

@@ -25,6 +25,7 @@ class Profile:
     """How a backend likes its work: the same batcher serves a CPU and a GPU with other numbers."""
 
     lanes: int  # inferences at once, over all models
+    per_model: bool = False  # lanes counts batches of one model: a server divides its device between the models itself
     full_batches: bool = False  # batches grow to the spec's max_batch, as a GPU likes them, not only to its cpu_batch
     in_lanes: bool = True  # inferences compute on the CPU: they take turns with decode and preprocessing in the same lanes
 

@@ -34,10 +34,13 @@ class Manifest:
 
 
 class ModelRepository:
-    """Reads manifests; decides nothing. Every method reads the disk: an export may add models while we run."""
+    """Reads manifests; decides nothing. Every method reads the disk: an export may add models while we run.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    graphs=False: the graphs are elsewhere, on a Triton server; manifests, labels and tokenizers are enough here.
+    """
+
+    def __init__(self, root: Path, *, graphs: bool = True) -> None:
+        self.root, self._graphs = root, graphs
 
     def names(self) -> tuple[str, ...]:
         """Models whose files are all there, sorted."""
@@ -46,8 +49,8 @@ class ModelRepository:
         return tuple(sorted(folder.name for folder in self.root.iterdir() if self.has(folder.name)))
 
     def has(self, name: str) -> bool:
-        """Whether manifest and graph are there. Says nothing about what is in them."""
-        return (self.root / name / MANIFEST).is_file() and (self.root / name / MODEL).is_file()
+        """Whether the manifest, and the graph if it is wanted here, are there. Says nothing about what is in them."""
+        return (self.root / name / MANIFEST).is_file() and (not self._graphs or (self.root / name / MODEL).is_file())
 
     def path(self, name: str) -> Path:
         """The graph's file. Raises ConfigError naming the export command when it is missing."""
@@ -74,7 +77,8 @@ class ModelRepository:
 
     def manifest(self, name: str) -> Manifest:
         """Raises ConfigError when the model is missing or its manifest is not whole."""
-        self.path(name)
+        if self._graphs:
+            self.path(name)
         path = self.root / name / MANIFEST
         try:
             written = json.loads(path.read_text(encoding="utf-8"))

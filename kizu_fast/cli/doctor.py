@@ -127,11 +127,14 @@ def _command_in(reason: str) -> str:
 
 
 def _told(run: Running) -> str:
-    """What runs a model, and what of it runs elsewhere."""
-    return f"{run.provider} on {run.device}, {run.precision}, {run.threads} thread(s) per inference" + (f"; {run.note}" if run.note else "")
+    """What runs a model, and what of it runs elsewhere. A server's threads are its own business: 0."""
+    threads = f", {run.threads} thread(s) per inference" if run.threads else ""
+    return f"{run.provider} on {run.device}, {run.precision}{threads}" + (f"; {run.note}" if run.note else "")
 
 
 def _mend_models(settings: Settings) -> str:
+    if settings.backend == "triton":
+        return "start Triton on the model repository, or set TRITON_URLS to where it is; without a server: kizu-fast doctor --backend cpu"
     return "make export" if settings.backend == "cpu" else "kizu-fast doctor --backend cpu"
 
 

@@ -6,8 +6,8 @@ from kizu_fast.engine import EngineConfig
 from kizu_fast.settings import Settings
 
 
-def engine_config(settings: Settings, operations: tuple[str, ...]) -> EngineConfig:
-    """The values that an engine needs, out of the settings."""
+def engine_config(settings: Settings, operations: tuple[str, ...], *, backend_wait_s: float = 0.0) -> EngineConfig:
+    """The values that an engine needs, out of the settings. backend_wait_s: patience at the start with a service that does not answer yet."""
     return EngineConfig(
         model_repository=settings.model_repository,
         backend=settings.backend,
@@ -30,4 +30,7 @@ def engine_config(settings: Settings, operations: tuple[str, ...]) -> EngineConf
         max_file_bytes=settings.max_file_bytes,
         decode=settings.decode,
         limits=Limits(settings.data_dir.absolute() / "compiled", None if settings.gpu_memory_mb is None else settings.gpu_memory_mb * 1_000_000),
+        triton_urls=settings.triton_urls,
+        triton_shm=settings.triton_shm,
+        backend_wait_s=backend_wait_s,
     )

@@ -30,6 +30,7 @@ from kizu_fast.worker.spaces import SpaceKeeper
 log = structlog.get_logger()
 
 BYTES_IN_FLIGHT = 384_000_000  # files and decoded pixels of all photos at once; a larger one passes alone
+BACKEND_WAIT_S = 30.0  # a Triton server that starts beside us loads its models first
 _LOOK_S = 1.0
 _SWEEP_S = 10.0  # what the sweep of thumbnails may still take when the work is done
 
@@ -65,7 +66,8 @@ async def library_of(settings: Settings) -> AsyncIterator[Library]:
 async def work(request: WorkerRequest, stop: asyncio.Event) -> Outcome:
     """Until stop is set, or the queue is drained. Raises ConfigError when the process cannot do its job at all."""
     settings, tally = request.settings, Tally()
-    async with library_of(settings) as library, open_engine(engine_config(settings, tuple(request.operations or settings.operations))) as engine:
+    config = engine_config(settings, tuple(request.operations or settings.operations), backend_wait_s=BACKEND_WAIT_S)
+    async with library_of(settings) as library, open_engine(config) as engine:
         say_random(engine)
         for operation, reason in engine.unavailable.items():
             log.warning("operation unavailable: photos that ask for it will fail it and keep the rest", operation=operation, reason=reason)

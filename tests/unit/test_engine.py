@@ -192,7 +192,7 @@ def test_a_model_can_be_unloaded_and_comes_back_at_its_next_use() -> None:
     run(main)
 
 
-@pytest.mark.parametrize("backend", ["cuda", "tensorrt", "coreml", "triton"])
+@pytest.mark.parametrize("backend", ["cuda", "tensorrt", "coreml"])
 def test_a_backend_that_is_not_there_is_a_clear_error(backend: str, tmp_path: Path) -> None:
     async def main() -> None:
         with pytest.raises(ConfigError, match=backend) as caught:
