@@ -144,6 +144,8 @@ def _export_optional(weights: Path | None) -> None:
         if operation in survey["operations"]:
             _export_one(words, weights, there=operation not in survey["missing"])
     survey = _survey()
+    if OCR in survey["operations"]:
+        _export_other_readers(survey["reader"], weights)
     absent = [operation for operation in survey["operations"] if operation in survey["missing"] and operation in (FACES, OCR)]
     for operation in absent:
         _say(f"{operation}: its models could not be had, so it is left out of this run: {survey['missing'][operation]}; then: make run")
@@ -168,6 +170,13 @@ def _export_one(words: list[str], weights: Path | None, *, there: bool) -> None:
                 os.environ["OCR_MODEL"] = word
                 _say(f"OCR_MODEL={word}, since the models of {words[0]} could not be had; set OCR_MODEL to choose")
             return
+
+
+def _export_other_readers(chosen: str, weights: Path | None) -> None:
+    """Those that the weights folder holds: they stay one setting apart."""
+    for word in READERS:
+        if weights is not None and word != chosen and (weights / word).is_dir():
+            _step([EXPORT, "-m", "export", "--models", word, "--weights", str(weights)], check=False)
 
 
 def _survey() -> dict[str, Any]:

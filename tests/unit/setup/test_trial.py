@@ -107,6 +107,15 @@ def test_faces_and_text_come_from_the_folder_else_from_the_official_source(trial
     assert programs.asked == [f"face {tmp_path}", f"easyocr {tmp_path}", "easyocr official"]
 
 
+def test_other_readers_that_the_folder_holds_are_exported_too(trial: ModuleType, programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "ppocr").mkdir()
+    programs.can.write_text(f"easyocr {tmp_path}\nppocr {tmp_path}\n")
+    programs.says("ocr", missing=("ocr",))
+    trial._export_optional(tmp_path)
+    assert programs.asked == [f"easyocr {tmp_path}", f"ppocr {tmp_path}"]
+    assert "OCR_MODEL" not in os.environ
+
+
 def test_what_cannot_be_had_is_left_out_and_said_with_the_command(trial: ModuleType, programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
     programs.says(missing=("faces", "ocr"))
     trial._export_optional(None)
