@@ -14,6 +14,7 @@ from kizu_fast import specs
 
 NAME = "manifest.json"
 GRAPH = "1/model.onnx"
+CONFIG = "config.pbtxt"  # may have been rendered again for another kind of server
 PACKAGES = (
     "torch",
     "open_clip_torch",
@@ -64,6 +65,7 @@ def intact(folder: Path, manifest: Manifest) -> bool:
     """Whether the files that the manifest names are all there and the graph is the one it was written for."""
     try:
         files = {name: (folder / name).stat().st_size for name in manifest["files"]}
-        return bool(files == manifest["files"] and digest(folder / GRAPH) == manifest["onnx_sha256"])
+        kept = all(size == manifest["files"][name] for name, size in files.items() if name != CONFIG)
+        return bool(kept and digest(folder / GRAPH) == manifest["onnx_sha256"])
     except (OSError, KeyError, TypeError):
         return False

@@ -100,7 +100,7 @@ def _build(manifest: Mapping[str, Any], here: Machine, job: Job) -> Mapping[str,
         (folder / PLAN).write_bytes(engine.build(graph, profiles(spec), target / TIMING, lambda text: job.say(f"plan {served.name}: {text}")))
         figures = engine.agreement(folder / PLAN, graph, spec)
         engine.demand(served.name, spec, figures)
-        (folder / "config.pbtxt").write_text(configs.render(served), encoding="utf-8")
+        (folder / "config.pbtxt").write_text(configs.render(served, "tensorrt"), encoding="utf-8")
         kept = {key: manifest[key] for key in ("source", "original", "weights_sha256", "licence", "onnx_sha256")}
         written = {
             **kept,

@@ -5,6 +5,7 @@ Three words are exchanged: the backend (tests/triton has a real server for `trit
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -101,6 +102,22 @@ def test_the_export_s_command_is_understood_and_a_second_run_does_nothing(models
 
     assert done.returncode == 0, done.stderr
     assert "yolov8n-random: up to date" in done.stderr
+
+
+def test_the_configurations_are_rendered_for_a_gpu_and_the_models_stay_up_to_date(models: Path, tmp_path: Path) -> None:
+    if not EXPORT.exists():
+        pytest.skip("no export environment; run: make setup")
+    name = "yolov8n-random"
+    shutil.copytree(models / name, tmp_path / name)
+    command = written(SERVICES["configs"]["command"], official="random", models=str(tmp_path))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("KIZU_")}
+
+    done = subprocess.run([EXPORT, *command[1:]], env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "gpu_execution_accelerator" in (tmp_path / name / "config.pbtxt").read_text()
+    again = [EXPORT, "-m", "export", "--models", name, "--weights", "random", "--repository", tmp_path]
+    assert f"{name}: up to date" in subprocess.run(again, env=env, cwd=ROOT, capture_output=True, text=True, check=True).stderr
 
 
 def test_an_account_that_may_not_write_the_bind_mount_is_told_which_folder(tmp_path: Path) -> None:
