@@ -16,7 +16,7 @@ from stores import postgres_stores
 from kizu_fast.domain import Job
 from kizu_fast.errors import ImageTooLarge, TransientError
 from kizu_fast.store.memory import MemoryQueue, MemoryResults, MemorySpaces
-from kizu_fast.store.memory_library import MemoryAssets, MemorySearch
+from kizu_fast.store.memory_library import MemoryAssets, MemoryCoverage, MemorySearch
 from kizu_fast.store.memory_state import MemoryDatabase
 from kizu_fast.store.pool import Database, open_database
 
@@ -43,7 +43,9 @@ class Backing:
             return stores
         self.now = 0.0
         self.state = state = MemoryDatabase(lambda: self.now)
-        return Stores(MemoryQueue(state), MemoryResults(state), MemorySpaces(state), MemoryAssets(state), MemorySearch(state), self._pass)
+        return Stores(
+            MemoryQueue(state), MemoryResults(state), MemorySpaces(state), MemoryAssets(state), MemorySearch(state), MemoryCoverage(state), self._pass
+        )
 
     async def _pass(self, seconds: float) -> None:
         self.now += seconds

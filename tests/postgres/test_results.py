@@ -162,14 +162,14 @@ async def test_a_failed_operation_is_an_outcome_until_it_succeeds(stores: Stores
     assert [tuple(row) for row in rows] == [("embedding", SPACE, "done"), ("objects", YOLO, "done")]
 
 
-async def test_a_cap_and_an_operation_of_another_version_are_no_outcome(stores: Stores, fetch: Fetch) -> None:
+async def test_a_cap_and_a_word_that_is_no_operation_are_no_outcome(stores: Stores, fetch: Fetch) -> None:
     await registered(stores, 1)
     (job,) = await claim_all(stores)
-    failures = {"objects": ImageTooLarge("raise KIZU_MAX_PIXELS"), "ocr": PermanentError("this version has no ocr")}
+    failures = {"objects": ImageTooLarge("raise KIZU_MAX_PIXELS"), "paint": PermanentError("no operation")}
 
     settled = await stores.results.settle([(job, result(job, failures=dict(failures)))])
 
-    assert str(settled.failed[job.id]) == "objects: raise KIZU_MAX_PIXELS; ocr: this version has no ocr"
+    assert str(settled.failed[job.id]) == "objects: raise KIZU_MAX_PIXELS; paint: no operation"
     assert await fetch("select 1 from asset_operations") == []
 
 

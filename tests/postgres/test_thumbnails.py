@@ -31,7 +31,7 @@ def library(database: Database, tmp_path: Path) -> Library:
 def stores(library: Library) -> Stores:
     async def pass_time(_seconds: float) -> None: ...
 
-    return Stores(library.queue, library.results, library.spaces, library.assets, library.search, pass_time)
+    return Stores(library.queue, library.results, library.spaces, library.assets, library.search, library.coverage, pass_time)
 
 
 @pytest.fixture

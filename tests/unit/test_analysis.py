@@ -72,11 +72,11 @@ async def test_an_operation_that_fails_leaves_the_other_s_result() -> None:
     assert analysis.models == {Operation.OBJECTS: "model of objects"}
 
 
-async def test_an_operation_that_this_version_cannot_do_is_a_failure_beside_the_results() -> None:
-    analysis = await analyse(PHOTO, plan(["objects", "describe"]), Runner({Operation.OBJECTS: NOTHING_SEEN}))
+async def test_a_word_that_is_no_operation_is_a_failure_beside_the_results() -> None:
+    analysis = await analyse(PHOTO, plan(["objects", "paint"]), Runner({Operation.OBJECTS: NOTHING_SEEN}))
 
-    assert list(analysis.failures) == ["describe"]
-    assert isinstance(analysis.failures["describe"], PermanentError)
+    assert list(analysis.failures) == ["paint"]
+    assert isinstance(analysis.failures["paint"], PermanentError)
     assert analysis.objects is NOTHING_SEEN
 
 

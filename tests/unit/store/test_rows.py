@@ -96,7 +96,7 @@ def test_the_outcome_of_an_embedding_names_its_space() -> None:
         ("objects", ImageUnreadable("odd"), True),
         ("objects", ImageTooLarge("cap"), False),
         ("objects", BackendUnavailable("away"), False),
-        ("ocr", PermanentError("not in this version"), False),
+        ("ocr", PermanentError("odd"), True),
         ("hologram", PermanentError("what"), False),
     ],
 )
