@@ -28,8 +28,8 @@ def say(text: str) -> None:
 
 def main() -> None:
     server = EmbeddedServer.start(Path(sys.argv[1]), sys.argv[2])
-    say("ready")
     try:
+        say("ready")  # from here on an interruption finds the way out below
         for line in sys.stdin:
             if line.strip() == "leave":
                 break
