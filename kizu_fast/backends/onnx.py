@@ -132,7 +132,7 @@ class OnnxBackend:
         return self._loaded[spec.name].running
 
     def _open(self, spec: ModelSpec) -> _Loaded:
-        session = self._session(spec.name, self._repository.path(spec.name))
+        session = self._session(spec.name, self._repository.path(spec.name), pattern=not spec.apart)
         actual = session.get_providers()[0]
         if actual != self._kind.providers[0][0]:  # onnxruntime falls back to the CPU with no more than a warning
             raise ConfigError(f"backend {self._kind_name}: onnxruntime would run {spec.name} on {actual} instead; {self._kind.mend}")
@@ -142,13 +142,13 @@ class OnnxBackend:
         _give_back_freed_memory()
         return _Loaded(session, Running(provider=actual, device=self._kind.device, precision="fp32", threads=1))
 
-    def _session(self, name: str, path: Path) -> Any:  # onnxruntime has no types
+    def _session(self, name: str, path: Path, *, pattern: bool = True) -> Any:  # onnxruntime has no types
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # the lanes are the parallelism
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.enable_cpu_mem_arena = self._arena  # it keeps the largest batch ever seen: with bounded batches that is flat
-        options.enable_mem_pattern = self._arena
+        options.enable_mem_pattern = self._arena and pattern  # off: a captioner takes 270 MB less and as long (docs/decisions/012-describe.md)
         options.log_severity_level = _SILENT
         providers = [(provider, dict(settings)) for provider, settings in self._kind.providers]
         try:

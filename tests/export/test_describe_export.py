@@ -162,6 +162,17 @@ def test_the_run_time_loads_it_and_says_the_same(exported: Exported) -> None:
     assert np.array_equal(asyncio.run(main()), exported.ours[:2])
 
 
+def test_the_run_time_keeps_no_second_block_for_its_activations(exported: Exported) -> None:
+    """onnxruntime's memory pattern costs 270 MB at true size and saves no time; every other model keeps it."""
+    backend, path = OnnxBackend(ModelRepository(exported.repository)), exported.repository / exported.spec.name / "1" / "model.onnx"
+    found = [session.get_session_options().enable_mem_pattern for session in (backend._open(exported.spec).session, backend._session("other", path))]
+    assert found == [False, True]
+
+
+def test_only_the_graph_is_left_of_what_was_written_on_the_way(exported: Exported) -> None:
+    assert [path.name for path in (exported.repository / exported.spec.name / "1").iterdir()] == ["model.onnx"]
+
+
 def test_a_caption_cut_by_the_cap_is_text_too(exported: Exported) -> None:
     captioner = Captioner(exported.spec, captions.load_rules(exported.repository / exported.spec.name / "tokenizer.json"))
     side = exported.spec.inputs[0].shape[0]
