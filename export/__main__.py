@@ -4,12 +4,13 @@ Run it in the export environment (`make export` does): .venv-export/bin/python -
 """
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export import plans, run, sources, variants, weights
+from export import run, sources, weights
 from export.download import Downloader
 from export.wanted import Wanted
 from kizu_fast.errors import ConfigError
@@ -45,9 +46,9 @@ def main(arguments: Sequence[str]) -> int:
         job = run.Job(options.repository or settings.model_repository, settings.model_cache_dir, source, Downloader(), _say)
         outcome = run.export(models, job)
         if options.precision == FP16:
-            outcome = variants.halve(outcome, job)
+            outcome = importlib.import_module("export.variants").halve(outcome, job)
         if options.target == TENSORRT:
-            outcome = plans.build_all(outcome, job)
+            outcome = importlib.import_module("export.plans").build_all(outcome, job)
     except ConfigError as error:
         _say(str(error))
         return 1
@@ -87,7 +88,7 @@ def _refuse(options: argparse.Namespace) -> None:
     if options.precision == "int8":
         raise ConfigError("--precision int8 is not offered: it was never measured on trained weights; fp16 is")
     if options.target == TENSORRT:
-        plans.require_machine()
+        importlib.import_module("export.plans").require_machine()
 
 
 def _source(word: str | None) -> str | Path | None:

@@ -15,7 +15,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from export import graph
+from export import graph, streamed
 from kizu_fast.specs import ModelSpec
 
 MASKED = -1e9
@@ -136,15 +136,14 @@ def export(encoder: Any, step: Step, spec: ModelSpec, path: Path) -> None:
     names = (["i", "tokens", "done", "past", *cross], ["go_on", "tokens_out", "done_out", "past_out"])
     shapes = (None, {0: batch}, {0: batch}, {1: batch}, tuple({0: batch} for _ in states))
     _part(step, example, sources[1], names, shapes)
-    onnx.save(joined(onnx.load(str(sources[0])), onnx.load(str(sources[1])), step, spec), str(path))
-    for source in sources:
-        source.unlink()
-    gc.collect()
-    graph.declare(path, spec)
+    encoding, stepping = (onnx.load(str(source), load_external_data=False) for source in sources)
+    streamed.write(joined(encoding, stepping, step, spec), path.parent, path)
+    for left in (*sources, *path.parent.glob("*.onnx.data")):
+        left.unlink()
 
 
 def _part(module: Any, example: tuple[Any, ...], path: Path, names: tuple[list[str], list[str]], shapes: Any) -> None:
-    """By the dynamo exporter: the older one declares constants as symbols here."""
+    """By the dynamo exporter: the older one declares constants as symbols here. Weights go to a file beside it, a gigabyte that is not held."""
     torch.onnx.export(
         module.eval(),
         example,
@@ -154,7 +153,7 @@ def _part(module: Any, example: tuple[Any, ...], path: Path, names: tuple[list[s
         input_names=names[0],
         output_names=names[1],
         dynamic_shapes=shapes,
-        external_data=False,
+        external_data=True,
         verbose=False,
     )
     gc.collect()
@@ -162,7 +161,7 @@ def _part(module: Any, example: tuple[Any, ...], path: Path, names: tuple[list[s
 
 def _lengths(path: Path, names: Sequence[str]) -> list[int]:
     """S of each cross tensor, as the exporter declared it."""
-    outputs = {value.name: value.type.tensor_type.shape.dim for value in onnx.load(str(path)).graph.output}
+    outputs = {value.name: value.type.tensor_type.shape.dim for value in onnx.load(str(path), load_external_data=False).graph.output}
     return [int(outputs[name][2].dim_value) for name in names]
 
 
@@ -202,11 +201,10 @@ def joined(encoder: onnx.ModelProto, step: onnx.ModelProto, module: Step, spec: 
     result.opset_import.extend([helper.make_opsetid("", graph.OPSET)])
     result.graph.name = spec.name
     result.graph.node.extend([*encoder.graph.node, *nodes])
-    result.graph.input.extend(encoder.graph.input)
+    result.graph.input.append(helper.make_tensor_value_info(pixels, onnx.TensorProto.UINT8, [graph.BATCH, *spec.inputs[0].shape]))
     result.graph.output.append(helper.make_tensor_value_info(tokens, onnx.TensorProto.INT32, [graph.BATCH, rules.length]))
     for part in (encoder.graph, step.graph):
         result.graph.initializer.extend(part.initializer)
-        part.ClearField("initializer")  # a gigabyte that need not be there twice
     used = {name for node in nodes for name in node.input}
     result.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items() if name in used)
     return result

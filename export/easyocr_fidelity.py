@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,7 +177,7 @@ def english(folder: Path, count: int | None) -> list[tuple[Path, tuple[str, ...]
     return [(picture.path, picture.text) for picture in pictures][:count]
 
 
-def main(arguments: Sequence[str], say: Callable[[str], Any] = sys.stdout.write) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Exit 0 when all lines are the original's, 1 when one is not or something is missing."""
     parser = argparse.ArgumentParser(
         prog="python -m export.easyocr_fidelity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str], say: Callable[[str], Any] = sys.stdout.write)
     except ConfigError as error:
         sys.stderr.write(f"easyocr_fidelity: {error}\n")
         return 1
-    say(json.dumps(found, indent=2) + "\n" if options.json else "".join(f"{name:<55} {value:.6g}\n" for name, value in found.items()))
+    sys.stdout.write(json.dumps(found, indent=2) + "\n" if options.json else "".join(f"{name:<55} {value:.6g}\n" for name, value in found.items()))
     return 0 if holds(found) else 1
 
 

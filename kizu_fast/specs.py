@@ -1,5 +1,6 @@
 """ModelSpec: the one description of a model from which export, Triton configuration, sessions and batchers follow."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -76,7 +77,8 @@ class ModelSpec:
 
     def as_record(self) -> dict[str, Any]:
         """The spec as JSON values, for a manifest. from_record() reads it."""
-        return asdict(self)
+        record: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # lists for tuples: what is written is what will be read
+        return record
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> "ModelSpec":

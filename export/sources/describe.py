@@ -13,7 +13,15 @@ from kizu_fast.settings import Settings
 from kizu_fast.specs import Family
 
 HAS_RANDOM: bool = True
-SHAPING: tuple[str, ...] = ("describe.py", "caption_florence.py", "caption_loop.py", "caption_vit_gpt2.py", "sources/describe.py", "tensors.py")
+SHAPING: tuple[str, ...] = (
+    "describe.py",
+    "caption_florence.py",
+    "caption_loop.py",
+    "caption_vit_gpt2.py",
+    "sources/describe.py",
+    "streamed.py",
+    "tensors.py",
+)
 HUB = "https://huggingface.co"
 HOME = "describe"
 CONFIG = "config.json"

@@ -189,7 +189,7 @@ class OnnxBackend:
         profile: Path | None = None,
         check: bool = True,
     ) -> Any:  # onnxruntime has no types
-        options = self._options(shape, profile, half=is_half(path.parents[1].name))
+        options = self._options(shape, profile, half=is_half(path.parents[1].name), pattern=not spec.apart)
         for folder in providers.cache_folders(chosen):
             _make(folder)
         try:
@@ -201,14 +201,14 @@ class OnnxBackend:
             raise ConfigError(f"backend {self._kind_name}: onnxruntime would run {spec.name} on {actual} instead; {self._kind.mend}")
         return session
 
-    def _options(self, shape: Shape | None, profile: Path | None, *, half: bool) -> Any:
+    def _options(self, shape: Shape | None, profile: Path | None, *, half: bool, pattern: bool) -> Any:
         options, levels = self._runtime.SessionOptions(), self._runtime.GraphOptimizationLevel
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # the lanes are the parallelism
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # beyond EXTENDED lie layouts for the CPU alone; those of fp16 convolutions end in a segmentation fault (1.32)
         options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if half else levels.ORT_ENABLE_ALL
         options.enable_cpu_mem_arena = self._arena  # it keeps the largest batch ever seen: with bounded batches that is flat
-        options.enable_mem_pattern = self._arena
+        options.enable_mem_pattern = self._arena and pattern  # off: a captioner takes 270 MB less and as long (docs/decisions/012-describe.md)
         options.log_severity_level = _SILENT
         if shape is not None:
             sizes = {"batch": shape.batch} | dict(zip(("height", "width"), shape.bucket or (), strict=False))

@@ -17,7 +17,7 @@ def stocked(line: Line, tmp_path: Path) -> Line:
     graphs.install_clip(root)
     graphs.install_text(root)
     graphs.install_yolo(root, "yolov8x")
-    line.env.update(KIZU_MODEL_REPOSITORY=str(root), KIZU_BACKEND="cpu")
+    line.env.update(KIZU_MODEL_REPOSITORY=str(root), KIZU_BACKEND="cpu", KIZU_OPERATIONS="embedding,objects")
     return line
 
 

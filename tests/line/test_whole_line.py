@@ -273,13 +273,15 @@ def test_a_worker_deletes_thumbnails_whose_face_is_gone(line: Line) -> None:
     assert thumbnails(line) == kept
 
 
-def test_an_operation_that_is_not_built_fails_by_name_and_keeps_the_others(line: Line) -> None:
+def test_a_caption_is_made_in_a_job_of_its_own_and_found_by_its_words(line: Line) -> None:
     line.json("ingest", line.library, "--operations", "embedding,describe")
     line.drain()
     shown = line.json("show", line.library / "0.jpg")
-    assert shown["job"]["status"] == "failed"
-    assert "describe" in shown["job"]["error"]
+    assert shown["job"]["status"] == "completed"
     assert shown["embedding"] is not None
+    assert line.json("status")["captions"] > 0
+    found = line.json("search", f'"{shown["caption"]}"')["results"]
+    assert shown["asset_id"] in [photo["asset_id"] for photo in found]
 
 
 def test_a_changed_setting_says_how_many_photos_want_a_re_run_and_one_command_queues_them(line: Line) -> None:
