@@ -2,8 +2,6 @@
 
 import gc
 import json
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +24,7 @@ from export.tensors import tensors_digest
 from export.wanted import Original, Wanted
 from export.weights import Extras, Weights
 from kizu_fast import specs
+from kizu_fast.backends.memory import peak_resident_bytes
 from kizu_fast.errors import ConfigError
 from kizu_fast.models import caption as captions
 from kizu_fast.specs import ModelSpec
@@ -148,7 +147,7 @@ def build(captioner: Captioner, wanted: Wanted, folder: Path, _extras: Extras) -
     path = folder / "1" / "model.onnx"
     encoder, step = _halves(captioner, ids, rules)
     caption_loop.export(encoder, step, spec, path)
-    joined_mb = peak_rss_mb()
+    joined_mb = round(peak_resident_bytes() / 1e6)
     captioner.tokenizer.save(str(folder / TOKENIZER))
     facts = {**graph.check(path, spec), "prompt": prompt, "prompt_ids": ids, "length": rules.length, "side": picture.side}
     original = originals(captioner, ids, rules)
@@ -160,7 +159,7 @@ def build(captioner: Captioner, wanted: Wanted, folder: Path, _extras: Extras) -
     if different:
         raise ConfigError(f"{wanted.name}: parity with the original failed, {different[0]} is {figures[different[0]]:.2f}; nothing was installed")
     facts |= {"checkpoint": checkpoint.hub, "revision": checkpoint.revision, "preprocessing": picture.steps, "parity": figures}
-    facts |= {"export_seconds": round(time.monotonic() - began), "joined_peak_rss_mb": joined_mb, "export_peak_rss_mb": peak_rss_mb()}
+    facts |= {"export_seconds": round(time.monotonic() - began), "joined_peak_rss_mb": joined_mb, "export_peak_rss_mb": round(peak_resident_bytes() / 1e6)}
     return Built(spec, facts, captioner.sha256)
 
 
@@ -267,9 +266,3 @@ def optimum_parity(captioner: Captioner, rules: Rules, original: Generate) -> di
             raise ConfigError(f"{captioner.checkpoint.hub}: optimum cannot load it: {str(error).strip().splitlines()[0]}") from error
         tokens = model.generate(pixel_values=planes(rows, captioner.picture), **rules.generate_arguments())
     return {"equal_captions_by_optimum": float((padded(tokens, rules) == original(rows)).all(axis=1).mean())}
-
-
-def peak_rss_mb() -> int:
-    """The most memory that this process has had resident, 10^6 bytes; with several models in one call it is that of the largest so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6)

@@ -9,6 +9,7 @@ from functools import partial
 import psutil
 
 from kizu_fast.backends import Running
+from kizu_fast.backends.memory import give_back_freed_memory
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.engine import Engine, EngineConfig, open_engine
 from kizu_fast.registry import Registry
@@ -70,4 +71,5 @@ async def _prove(engine: Engine, name: str) -> Proof:
 
 def _resident_mb() -> float:
     gc.collect()
+    give_back_freed_memory()
     return float(psutil.Process().memory_info().rss) / 1e6

@@ -22,11 +22,12 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
+from kizu_fast.backends.memory import peak_resident_bytes
 from kizu_fast.engine import Engine
 from kizu_fast.errors import ConfigError, DatabaseUnavailable
 from kizu_fast.store.overview import Backlog
 from kizu_fast.worker.loop import Worker
-from kizu_fast.worker.report import Tally, peak_rss_bytes
+from kizu_fast.worker.report import Tally
 
 _ASK_QUEUE_S = 5.0
 _ENDINGS = ("completed", "failed", "pending", "released", "deferred", "lost")
@@ -100,7 +101,7 @@ class Metrics:
         for service in ("database", "services"):
             up.add_metric([service], 0 if service in self._worker.outages else 1)
         yield up
-        yield GaugeMetricFamily("kizu_resident_bytes_max", "Largest resident size of this process", value=peak_rss_bytes())
+        yield GaugeMetricFamily("kizu_resident_bytes_max", "Largest resident size of this process", value=peak_resident_bytes())
 
 
 @contextmanager

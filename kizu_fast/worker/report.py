@@ -1,14 +1,13 @@
 """What one worker did, as numbers: the JSON of --report."""
 
 import json
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kizu_fast.backends.memory import peak_resident_bytes
 from kizu_fast.engine import EngineStats
 from kizu_fast.lanes import StageTime
 
@@ -42,18 +41,13 @@ def report(tally: Tally, stats: EngineStats) -> Mapping[str, object]:
         "retried": tally.retried,
         "seconds": round(seconds, 3),
         "photos_per_second": round(ended / seconds, 3) if seconds else 0.0,
-        "peak_rss_mb": round(peak_rss_bytes() / 1e6, 1),
+        "peak_rss_mb": round(peak_resident_bytes() / 1e6, 1),
         "stages": {name: {"seconds": round(stage.seconds, 3), "items": stage.items} for name, stage in {**stats.stages, **tally.stages}.items()},
         "models": {
             name: {"inferences": model.inferences, "executions": model.executions, "seconds": round(model.seconds, 3)}
             for name, model in stats.models.items()
         },
     }
-
-
-def peak_rss_bytes() -> int:
-    """The largest resident size this process has had. Linux counts in KiB, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def write_whole(path: Path, document: Mapping[str, object]) -> None:
