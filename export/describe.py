@@ -159,7 +159,11 @@ def build(captioner: Captioner, wanted: Wanted, folder: Path, _extras: Extras) -
     if different:
         raise ConfigError(f"{wanted.name}: parity with the original failed, {different[0]} is {figures[different[0]]:.2f}; nothing was installed")
     facts |= {"checkpoint": checkpoint.hub, "revision": checkpoint.revision, "preprocessing": picture.steps, "parity": figures}
-    facts |= {"export_seconds": round(time.monotonic() - began), "joined_peak_rss_mb": joined_mb, "export_peak_rss_mb": round(peak_resident_bytes() / 1e6)}
+    facts |= {
+        "export_seconds": round(time.monotonic() - began),
+        "joined_peak_rss_mb": joined_mb,
+        "export_peak_rss_mb": round(peak_resident_bytes() / 1e6),
+    }
     return Built(spec, facts, captioner.sha256)
 
 

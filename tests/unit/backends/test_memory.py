@@ -18,7 +18,7 @@ print(peak_resident_bytes())
 def test_a_process_launched_by_a_large_one_starts_small() -> None:
     held = b"x" * HELD
     assert peak_resident_bytes() > HELD
-    done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True, preexec_fn=lambda: None)  # noqa: PLW1509  # fork: the figure of the launcher would be inherited
+    done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
     small, larger = (int(line) for line in done.stdout.split())
     assert len(held) == HELD
     assert small < HELD / 2
