@@ -1,50 +1,73 @@
-"""`make test`: the suite in its two environments. Fidelity tests need the original libraries (.venv-export), the rest must run without them.
+"""`make test`: the suite in parts, several at a time. Fidelity tests need the original libraries (.venv-export), the rest must run without them.
 
-The two halves run side by side: one mostly waits for processes and servers, the other computes. The second one's words are printed when it has ended.
+Each part is a pytest of its own: one mostly waits for processes and servers while another computes. Every line that it prints carries its name.
 """
 
+import asyncio
 import os
-import subprocess
 import sys
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
-RUN_TIME = [".venv-dev/bin/python", "-m", "pytest", "tests", "--ignore=tests/export"]
-ORIGINALS = [".venv-export/bin/python", "-m", "pytest", "tests/export"]
+AT_A_TIME = max(os.cpu_count() or 1, 2) + 1  # one more than cores: some part always waits for something
 NOTHING_SELECTED = 5
 
 
-def main() -> int:
-    """Exit 0 when both halves pass. Further arguments go to pytest, e.g. `-k batcher`."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as words:
-        second = _start(ORIGINALS, words)
-        try:
-            _say("== run-time environment\n")
-            codes = [_start(RUN_TIME, None).wait(), second.wait()]
-        finally:
-            second.kill()
-        words.seek(0)
-        _say("== export environment, against the original libraries\n" + words.read())
-    selected = len(sys.argv) > 1
-    return 0 if all(code == 0 or (code == NOTHING_SELECTED and selected) for code in codes) else 1
+@dataclass(frozen=True)
+class Part:
+    """Tests that share a process and what its fixtures make."""
+
+    name: str
+    environment: str
+    folders: tuple[str, ...]
 
 
-def _start(command: list[str], output: IO[str] | None) -> subprocess.Popen[str]:
+# The longest first.
+PARTS = (
+    Part("originals", ".venv-export", ("tests/export",)),
+    Part("faults", ".venv-dev", ("tests/faults",)),
+    Part("triton", ".venv-dev", ("tests/triton",)),
+    Part("line", ".venv-dev", ("tests/line", "tests/onnx")),
+    Part("units", ".venv-dev", ("tests/unit", "tests/postgres")),
+)
+
+
+async def main(arguments: list[str]) -> int:
+    """Exit 0 when all parts pass. Arguments go to pytest, e.g. `-k batcher`."""
+    places = asyncio.Semaphore(AT_A_TIME)
+    codes = await asyncio.gather(*(_run(part, arguments, places) for part in PARTS))
+    fine = (0, NOTHING_SELECTED) if arguments else (0,)
+    failed = [part.name for part, code in zip(PARTS, codes, strict=True) if code not in fine]
+    _say(f"== failed: {', '.join(failed)}" if failed else "== every part passed")
+    return 1 if failed else 0
+
+
+async def _run(part: Part, arguments: list[str], places: asyncio.Semaphore) -> int:
     environment = {**os.environ, "KIZU_ALLOW_RANDOM": "true"}
-    return subprocess.Popen(
-        [*command, *sys.argv[1:]], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT if output else None, text=True
-    )
+    async with places:
+        command = (f"{part.environment}/bin/python", "-m", "pytest", *part.folders, *arguments)
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24
+        )
+        assert process.stdout is not None
+        try:
+            async for line in process.stdout:
+                _say(f"{part.name:9} | {line.decode(errors='replace').rstrip()}")
+            return await process.wait()
+        finally:
+            if process.returncode is None:  # Ctrl-C
+                process.terminate()
+                await process.wait()
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text)
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(asyncio.run(main(sys.argv[1:])))
     except KeyboardInterrupt:
         sys.exit(130)

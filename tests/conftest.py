@@ -43,6 +43,12 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_images() -> Path | None:
+    """The pictures beside the project, None where there are none: for tests that can do with painted ones."""
+    return SHARED / "images" if SHARED.is_dir() else None
+
+
+@pytest.fixture(scope="session")
 def trained_weights() -> Path | None:
     """A folder with a trained yolov8n.pt, None where there is none."""
     maker = SHARED / "bin" / "get-weights"

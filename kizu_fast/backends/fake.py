@@ -1,4 +1,4 @@
-"""A backend without model files: real decode and preprocessing, then unit vectors and boxes seeded by the tensor's bytes.
+"""A backend without model files: real decode and preprocessing, then unit vectors and boxes seeded by the tensor: of pixels by every fourth row and column.
 
 The same picture always gets the same answer. Its models have names and a space of their own, so that nothing it made
 is ever mixed with real results.
@@ -40,6 +40,7 @@ WORDS = ("<s>", "<pad>", "</s>", "a", "picture", "of", "two", "dogs", "boats", "
 
 Fault = Callable[[ModelSpec, Tensors], Awaitable[None]]
 
+_PICTURE, _EVERY = 3, 4  # axes; to hash all pixels would take longer than all the rest of a small photo
 _MAX_OBJECTS = 5
 _MAX_FACES = 3
 _MAX_LINES = 3
@@ -116,7 +117,8 @@ def _rows(spec: ModelSpec, inputs: Tensors) -> list[Tensors]:
 def _answer(spec: ModelSpec, row: Tensors) -> dict[str, NDArray[np.generic]]:
     digest = blake2b(spec.name.encode(), digest_size=8)
     for tensor in spec.inputs:
-        digest.update(np.ascontiguousarray(row[tensor.name]).tobytes())
+        values = row[tensor.name]
+        digest.update((values[::_EVERY, ::_EVERY] if values.ndim == _PICTURE else values).tobytes())
     rng = np.random.default_rng(int.from_bytes(digest.digest(), "big"))
     if spec.family is Family.YOLO:
         return _objects(spec, rng, row[spec.inputs[0].name].shape[:2])

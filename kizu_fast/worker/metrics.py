@@ -13,13 +13,18 @@
 | kizu_backend | gauge | backend, model, provider, device, precision | 1: what really runs a model |
 | kizu_up | gauge | service: database, services (backend and library) | 0 while it does not answer and claiming pauses |
 | kizu_resident_bytes_max | gauge | | largest resident size this process has had |
+
+Beside it /health, for whoever watches the worker: 200 while database and services answer, 503 while one of them does not and claiming pauses. Such a
+worker is well itself and goes on by itself: nothing should restart it for that.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 
 from kizu_fast.backends.memory import peak_resident_bytes
@@ -29,7 +34,11 @@ from kizu_fast.store.overview import Backlog
 from kizu_fast.worker.loop import Worker
 from kizu_fast.worker.report import Tally
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 _ASK_QUEUE_S = 5.0
+_SERVICES = ("database", "services")
 _ENDINGS = ("completed", "failed", "pending", "released", "deferred", "lost")
 
 
@@ -48,6 +57,15 @@ class Metrics:
             except DatabaseUnavailable:
                 self._backlog = None
             await asyncio.sleep(every_s)
+
+    def health(self) -> dict[str, object]:
+        """What /health tells: `healthy` or `degraded`, for each service whether it answers, and the photos in hand."""
+        gone = self._worker.outages
+        return {
+            "status": "degraded" if gone else "healthy",
+            "checks": {service: "no answer" if service in gone else "ok" for service in _SERVICES},
+            "photos_in_flight": self._worker.in_flight,
+        }
 
     def collect(self) -> Iterator[Metric]:
         """All families, in the order of the table above."""
@@ -98,7 +116,7 @@ class Metrics:
             runs.add_metric([self._backend, name, running.provider, running.device, running.precision], 1)
         yield runs
         up = GaugeMetricFamily("kizu_up", "0 while a service does not answer", labels=["service"])
-        for service in ("database", "services"):
+        for service in _SERVICES:
             up.add_metric([service], 0 if service in self._worker.outages else 1)
         yield up
         yield GaugeMetricFamily("kizu_resident_bytes_max", "Largest resident size of this process", value=peak_resident_bytes())
@@ -106,16 +124,30 @@ class Metrics:
 
 @contextmanager
 def served(metrics: Metrics, host: str, port: int) -> Iterator[None]:
-    """/metrics on host:port, from a thread of its own, until the block ends. Raises ConfigError when the port cannot be had."""
+    """/metrics and /health on host:port, from a thread of their own, until the block ends. Raises ConfigError when the port cannot be had."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(metrics)
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
         raise ConfigError(f"/metrics cannot be served on {host}:{port}: {error.strerror or error}; choose another --metrics-port") from error
+    server.set_app(_with_health(make_wsgi_app(registry), metrics))
     try:
         yield
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _with_health(others: "WSGIApplication", metrics: Metrics) -> "WSGIApplication":
+    """The application of /health; whatever else is asked goes to the other one."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/health":
+            return others(environ, start_response)
+        document = metrics.health()
+        start_response("200 OK" if document["status"] == "healthy" else "503 Service Unavailable", [("Content-Type", "application/json")])
+        return [json.dumps(document).encode()]
+
+    return answer

@@ -70,17 +70,12 @@ def test_the_set_has_originals_from_a_fifth_to_thirty_megapixels(photos: list[Pa
     assert len(photos) >= 80
 
 
-def test_the_image_tower_is_open_clip_s_over_a_hundred_photos(original: clips.Clip, models: Path, shared: Path) -> None:
-    assert_tower_holds(original, models, fidelity.pictures(shared / "images")[-100:], "photos")
-
-
-def test_the_image_tower_is_open_clip_s_over_a_hundred_rendered_pictures(original: clips.Clip, models: Path, rendered: list[Path]) -> None:
-    assert_tower_holds(original, models, rendered, "rendered")
-
-
-def assert_tower_holds(original: clips.Clip, models: Path, paths: list[Path], what: str) -> None:
+def test_the_image_tower_is_open_clip_s_over_a_hundred_pictures(
+    original: clips.Clip, models: Path, rendered: list[Path], shared_images: Path | None
+) -> None:
+    paths = fidelity.pictures(shared_images)[-100:] if shared_images else rendered
     figures = measure.graph_vectors(original, graph_of(models, RANDOM_IMAGE), paths)
-    print(f"\nCLIP graph against open_clip, {len(paths)} {what}: {figures}")
+    print(f"\nCLIP graph against open_clip, {len(paths)} {'photos' if shared_images else 'rendered pictures'}: {figures}")
     assert figures["cosine_min"] >= 0.9999
     assert figures["centred_cosine_min"] >= 0.9999
 

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.rig import Rig, new_folder, opened
+from faults.rig import FEW, MANY, Rig, new_folder, opened
 from processes import paint
 
-FIRST, ALL = 300, 2000
+ALL = 2000
 
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2,000 photos: 300 in the folder `first`, the others in `rest`."""
+    """2,000 photos in the folders `few`, `many` and `rest`."""
     folder = tmp_path_factory.mktemp("library")
     for seed in range(ALL):
-        paint(folder / ("first" if seed < FIRST else "rest") / f"{seed:04}.jpg", seed, (64, 48))
+        part = "few" if seed < FEW else "many" if seed < FEW + MANY else "rest"
+        paint(folder / part / f"{seed:04}.jpg", seed, (64, 48))
     return folder
 
 

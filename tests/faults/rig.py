@@ -6,11 +6,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,6 +33,7 @@ T = TypeVar("T")
 
 PATIENCE_S = 90.0  # for anything that must happen; a loaded machine is slow, not wrong
 LOOK_S = 0.05
+FEW, MANY = 120, 300  # photos in the library's folders of these names: enough for something to happen in a run, and what a series of kills wants
 # What fault tests ask for unless they say otherwise: the one place to add another.
 OPERATIONS = (Operation.EMBEDDING, Operation.OBJECTS, Operation.FACES, Operation.OCR)
 DERIVED = (
@@ -68,6 +72,23 @@ def pass_time(seconds: float) -> None:
 def show(figure: str) -> None:
     """A figure for who reads the output; nothing is asserted about it."""
     sys.stdout.write(figure + "\n")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def health(port: int) -> tuple[int, dict[str, Any]]:
+    """What a worker's /health answers: status and document; 0 and nothing while nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+    except urllib.error.URLError:
+        return 0, {}
 
 
 def new_folder() -> Path:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from faults.rig import Rig, until
+from faults.rig import Rig, free_port, until
 from processes import ROOT
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.triton.yml").read_text())["services"]
@@ -29,12 +28,6 @@ def written(command: list[str], **exchanged: str) -> list[str]:
     return [exchanged.get(word.strip("/"), word) for word in words]
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
@@ -44,7 +37,7 @@ def answers(port: int) -> bool:
 
 
 def test_the_worker_s_command_works_shows_metrics_and_ends_in_good_order(rig: Rig, library: Path) -> None:
-    rig.line.json("ingest", *sorted((library / "first").iterdir())[:4])
+    rig.line.json("ingest", *sorted((library / "few").iterdir())[:4])
     port = free_port()
     command = written(SERVICES["worker"]["command"], triton="fake", **{"9464": str(port)})
     assert command[:3] == ["python", "-m", "kizu_fast.worker"]

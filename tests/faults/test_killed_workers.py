@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.rig import Rig, WorkerProcess, pass_time, show, until
+from faults.rig import FEW, MANY, Rig, WorkerProcess, pass_time, show, until
 
 SHORT = {"KIZU_LEASE_S": "3"}
 
@@ -21,12 +21,12 @@ def let_in(rig: Rig, photos: int) -> None:
     )
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_workers_lose_nothing_and_double_nothing(rig: Rig, library: Path, kills: int) -> None:
+@pytest.mark.parametrize(("kills", "part", "photos"), [(3, "few", FEW), pytest.param(20, "many", MANY, marks=pytest.mark.slow)])
+def test_killed_workers_lose_nothing_and_double_nothing(rig: Rig, library: Path, kills: int, part: str, photos: int) -> None:
     seed = int.from_bytes(os.urandom(4))
     show(f"seed {seed}")
     chance = random.Random(seed)
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / part, photos)
     rig.rows("update processing_queue set not_before = now() + interval '1 h'")
     sweeper = rig.worker("--operations", "embedding", **SHORT)  # claims nothing of these, lives all the time
     crew = [rig.worker(**SHORT) for _ in range(2)]
@@ -36,7 +36,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(rig: Rig, library: Path,
         return next((worker for worker in crew if rig.held(worker)), None)
 
     for _ in range(kills):
-        let_in(rig, 300 // kills)
+        let_in(rig, photos // kills)
         victim = until(busy, "a worker with jobs in hand")
         pass_time(chance.uniform(0, 0.1))
         victim.process.kill()
@@ -46,11 +46,11 @@ def test_killed_workers_lose_nothing_and_double_nothing(rig: Rig, library: Path,
     attempts = rig.rows("select attempts, status, count(*) as photos from processing_queue group by 1, 2 order by 1")
     show(f"{kills} kills: {[tuple(row) for row in attempts]} (attempts, end, photos)")
     lost_three_times = sum(row["photos"] for row in attempts if row["attempts"] == 3)
-    rig.sound(300, may_fail=lost_three_times, attempts=frozenset({1, 2, 3}))
+    rig.sound(photos, may_fail=lost_three_times, attempts=frozenset({1, 2, 3}))
 
 
 def test_a_worker_frozen_past_its_lease_writes_nothing_late(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     frozen = rig.worker("--drain", **SHORT)
     rig.stopped_with_jobs(frozen)
     live = rig.worker("--drain", **SHORT)
@@ -62,13 +62,13 @@ def test_a_worker_frozen_past_its_lease_writes_nothing_late(rig: Rig, library: P
     frozen.send(signal.SIGCONT)
     late, timely = frozen.report(), live.report()
     assert rig.rows("select id, completed_at from processing_queue order by id") == ended
-    assert late["completed"] + timely["completed"] == 300
+    assert late["completed"] + timely["completed"] == FEW
     assert rig.value("select count(*) from processing_queue where attempts = 2") > 0
-    rig.sound(300, attempts=frozenset({1, 2}))
+    rig.sound(FEW, attempts=frozenset({1, 2}))
 
 
 def test_a_worker_frozen_while_it_writes_holds_up_nobody_for_long(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     with rig.open_transaction("lock table image_embeddings in share row exclusive mode"):
         frozen = rig.worker("--drain", **SHORT)
         waiting = "select pid from pg_stat_activity where application_name = 'kizu_fast' and wait_event_type = 'Lock'"
@@ -82,15 +82,15 @@ def test_a_worker_frozen_while_it_writes_holds_up_nobody_for_long(rig: Rig, libr
     show(f"thrown out of {frozen_state!r} after {time.monotonic() - since:.1f} s")
     assert live.ended() == 0
     frozen.send(signal.SIGCONT)
-    assert frozen.report()["completed"] + live.report()["completed"] == 300
-    rig.sound(300, attempts=frozenset({1, 2}))
+    assert frozen.report()["completed"] + live.report()["completed"] == FEW
+    rig.sound(FEW, attempts=frozenset({1, 2}))
 
 
 def test_two_workers_with_one_name_share_the_work(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     twins = [rig.worker("--drain", name="twin") for _ in range(2)]
-    assert sum(twin.report()["completed"] for twin in twins) == 300
-    rig.sound(300)
+    assert sum(twin.report()["completed"] for twin in twins) == FEW
+    rig.sound(FEW)
 
 
 def test_three_workers_complete_two_thousand_jobs_once_each(rig: Rig, library: Path) -> None:
@@ -105,7 +105,7 @@ def test_three_workers_complete_two_thousand_jobs_once_each(rig: Rig, library: P
 
 
 def test_photos_forgotten_while_in_process_leave_no_row(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     worker = rig.worker("--drain")
     rig.stopped_with_jobs(worker)
     paths = "select convert_from(p.path, 'UTF8') as path from asset_paths p join processing_queue q using (asset_id) where q.status = 'processing'"
@@ -117,12 +117,12 @@ def test_photos_forgotten_while_in_process_leave_no_row(rig: Rig, library: Path)
     gone = sum(rig.line.json("forget", path)["assets"] for path in more)
     show(f"forgotten in process: {len(doomed)}, then {gone}")
     assert worker.ended() == 0
-    rig.sound(300 - len(doomed) - gone)
-    assert rig.value("select count(*) from assets") == 300 - len(doomed) - gone
+    rig.sound(FEW - len(doomed) - gone)
+    assert rig.value("select count(*) from assets") == FEW - len(doomed) - gone
 
 
 def test_a_worker_asked_to_leave_gives_back_what_it_has_not_finished(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     worker = rig.worker()
     until(lambda: rig.done() > 20, "the worker is in the midst of it")
     worker.send(signal.SIGTERM)
@@ -136,7 +136,7 @@ def test_a_worker_asked_to_leave_gives_back_what_it_has_not_finished(rig: Rig, l
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_the_last_worker_to_leave_stops_the_server(rig: Rig, library: Path, number: signal.Signals, code: int) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     rig.line.run("db", "stop")
     worker = rig.worker()
     until(lambda: worker.log.exists() and rig.servers() and rig.held(worker), "a worker at work")
@@ -149,7 +149,7 @@ def test_the_last_worker_to_leave_stops_the_server(rig: Rig, library: Path, numb
 
 
 def test_a_second_signal_ends_a_worker_at_once_and_its_jobs_come_back(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     with rig.open_transaction("lock table image_embeddings in share row exclusive mode"):  # so that it cannot finish
         worker = rig.worker(**SHORT)
         until(lambda: rig.held(worker), "a worker at work")
@@ -158,8 +158,8 @@ def test_a_second_signal_ends_a_worker_at_once_and_its_jobs_come_back(rig: Rig, 
         worker.send(signal.SIGTERM)
         assert worker.ended(5) == 130
     assert worker.said("left at once")
-    assert rig.worker("--drain", **SHORT).report()["completed"] == 300
-    rig.sound(300, attempts=frozenset({1, 2}))
+    assert rig.worker("--drain", **SHORT).report()["completed"] == FEW
+    rig.sound(FEW, attempts=frozenset({1, 2}))
 
 
 def test_a_photo_wakes_an_idle_worker(rig: Rig, library: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_photo_wakes_an_idle_worker(rig: Rig, library: Path) -> None:
     listening = "select count(*) from pg_stat_activity where application_name = 'kizu_fast listen' and state = 'idle'"
     until(lambda: rig.value(listening), "the worker listens")
     pass_time(8)  # polls come at 1, 3, 7 seconds, then a long while not
-    rig.ingest(library / "first" / "0000.jpg", 1)
+    rig.ingest(library / "few" / "0000.jpg", 1)
     since = time.monotonic()
     until(lambda: rig.done() == 1, "the photo is done", 30)
     took = time.monotonic() - since

@@ -41,7 +41,7 @@ def test_no_training_library_can_be_imported(light: Rig) -> None:
 
 def test_photos_become_rows_and_a_search_answers_without_training_libraries(light: Rig, library: Path) -> None:
     backend = light.line.env["KIZU_BACKEND"]
-    folder = library / "first"
+    folder = library / "few"
     picked = sorted(folder.iterdir())[:12]
     assert light.line.json("ingest", *picked)["queued"] == 12
     started = time.monotonic()

@@ -8,18 +8,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from faults.rig import Rig, until
+from faults.rig import Rig, free_port, health, until
 from prometheus_client.parser import text_string_to_metric_families
 
 from kizu_fast.worker import metrics
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def read(port: int) -> Samples:
@@ -29,7 +23,7 @@ def read(port: int) -> Samples:
 
 
 def test_a_worker_at_work_tells_queue_stages_batches_and_state(rig: Rig, library: Path) -> None:
-    rig.line.json("ingest", *sorted((library / "first").iterdir())[:40])
+    rig.line.json("ingest", *sorted((library / "few").iterdir())[:40])
     port = free_port()
     worker = rig.worker("--metrics-port", port)
     until(lambda: rig.done() == 40, "all photos are done")
@@ -55,6 +49,21 @@ def test_a_worker_at_work_tells_queue_stages_batches_and_state(rig: Rig, library
     assert worker.ended() == 0
     with pytest.raises(urllib.error.URLError):
         read(port)
+
+
+def test_health_tells_of_a_database_that_is_gone_and_of_its_return(rig: Rig) -> None:
+    port = free_port()
+    worker = rig.worker("--metrics-port", port)
+    until(lambda: health(port)[0] == 200, "the worker is up")
+    for process in rig.servers():
+        process.suspend()
+    code, told = until(lambda: found if (found := health(port))[0] == 503 else None, "the worker tells of the outage")
+    assert (code, told["status"], told["checks"]) == (503, "degraded", {"database": "no answer", "services": "ok"})
+    for process in rig.servers():
+        process.resume()
+    until(lambda: health(port)[0] == 200, "the worker tells of the return")
+    worker.send(signal.SIGTERM)
+    assert worker.ended() == 0
 
 
 def test_a_port_that_is_taken_is_told_and_nothing_is_claimed(rig: Rig) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.rig import Rig, WorkerProcess, opened, pass_time, show, until
+from faults.rig import FEW, Rig, WorkerProcess, opened, pass_time, show, until
 
 
 def paused_once(worker: WorkerProcess) -> None:
@@ -22,37 +22,37 @@ def in_the_midst(rig: Rig, worker: WorkerProcess, done: int = 20) -> None:
 
 
 def test_a_killed_server_comes_back_by_itself(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     crew = [rig.worker("--drain") for _ in range(2)]
-    for done in (20, 150):
+    for done in (20, 60):
         until(lambda done=done: rig.done() > done and rig.held(), "workers in the midst of their work")
         for process in rig.servers():
             process.kill()
     assert [worker.ended() for worker in crew] == [0, 0]
     assert rig.servers()
-    rig.sound(300)
+    rig.sound(FEW)
 
 
 def test_one_killed_backend_restarts_the_server_and_the_run_goes_on(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     worker = rig.worker("--drain")
     in_the_midst(rig, worker)
     os.kill(rig.value("select pid from pg_stat_activity where application_name = 'kizu_fast' limit 1"), signal.SIGKILL)
     assert worker.ended() == 0
-    rig.sound(300)
+    rig.sound(FEW)
 
 
 def test_connections_thrown_out_again_and_again_cost_no_attempt(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     worker = rig.worker("--drain")
     in_the_midst(rig, worker)
     thrown = 0
     for _ in range(8):
         thrown += len(rig.rows("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'kizu_fast%'"))
-        pass_time(0.3)
+        pass_time(0.15)
     show(f"{thrown} connections thrown out, {rig.done()} photos done meanwhile")
     assert worker.ended() == 0
-    rig.sound(300)
+    rig.sound(FEW)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def narrow(data_dir: Path, template: Path, library: Path, tmp_path: Path) -> Ite
 
 
 def test_a_full_server_is_waited_for(narrow: Rig, library: Path) -> None:
-    narrow.ingest(library / "first", 300)
+    narrow.ingest(library / "few", FEW)
     worker = narrow.worker("--drain")
     in_the_midst(narrow, worker)
     with narrow.crowd():
@@ -76,25 +76,25 @@ def test_a_full_server_is_waited_for(narrow: Rig, library: Path) -> None:
         pass_time(2)
         assert worker.alive
     assert worker.ended() == 0
-    narrow.sound(300)
+    narrow.sound(FEW)
     paused_once(worker)
 
 
 def test_a_pool_whose_connections_all_wait_is_an_outage_and_no_failure(rig: Rig, library: Path) -> None:
-    rig.ingest(library / "first", 300)
+    rig.ingest(library / "few", FEW)
     worker = rig.worker("--drain")
     in_the_midst(rig, worker)
     with rig.open_transaction("lock table assets, processing_queue in access exclusive mode"):
         pass_time(12)  # a connection is waited for for 10 s
         assert worker.alive
     assert worker.ended() == 0
-    rig.sound(300)
+    rig.sound(FEW)
 
 
 def test_a_full_disk_pauses_the_worker_until_there_is_room(small_disk: Path, template: Path, library: Path, tmp_path: Path) -> None:
     with opened(small_disk, template, library, tmp_path) as rig:
         rig.keep_server()
-        rig.ingest(library / "first", 300)
+        rig.ingest(library / "few", FEW)
         worker = rig.worker("--drain")
         in_the_midst(rig, worker)
         ballast = small_disk / "ballast"
@@ -108,7 +108,7 @@ def test_a_full_disk_pauses_the_worker_until_there_is_room(small_disk: Path, tem
         ballast.unlink()
         show(f"said: {worker.said('event=paused')}")
         assert worker.ended() == 0, done
-        rig.sound(300)
+        rig.sound(FEW)
         paused_once(worker)
 
 
@@ -123,9 +123,9 @@ class suppress_full:  # noqa: N801  # reads like contextlib.suppress
 
 def test_a_library_that_is_unplugged_for_a_while_costs_no_attempt(rig: Rig, library: Path, tmp_path: Path) -> None:
     drive = tmp_path / "drive"
-    shutil.copytree(library / "first", drive)
+    shutil.copytree(library / "few", drive)
     rig.line.env["LIBRARY_ROOT"] = str(drive)
-    rig.ingest(drive, 300)
+    rig.ingest(drive, FEW)
     worker = rig.worker("--drain")
     in_the_midst(rig, worker)
     drive.rename(tmp_path / "unplugged")
@@ -137,5 +137,5 @@ def test_a_library_that_is_unplugged_for_a_while_costs_no_attempt(rig: Rig, libr
     (tmp_path / "unplugged").rename(drive)
     assert worker.ended() == 0
     show(f"{done} done before, the others {time.monotonic() - since:.1f} s later; {worker.said('event=paused')}")
-    rig.sound(300)
+    rig.sound(FEW)
     paused_once(worker)

@@ -1,6 +1,5 @@
 """The worker over Triton against the worker on its own: a hundred photos, every operation there is, the same rows."""
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -23,11 +22,11 @@ LEAST = 0.27  # a detection nearer to the threshold of 0.25 may fall on either s
 
 
 @pytest.fixture(scope="module")
-def photos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(shared_images: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real photos where they are at hand, painted ones elsewhere."""
     folder = tmp_path_factory.mktemp("hundred")
-    shared = os.environ.get("KIZU_TEST_SHARED", str(Path(__file__).resolve().parents[3] / "shared"))
-    found = [path for path in sorted((Path(shared) / "images" / "photos").glob("*.jpg")) if path.stat().st_size < 1_500_000][:COUNT]
+    found = sorted((shared_images / "photos").glob("*.jpg")) if shared_images else []
+    found = [path for path in found if path.stat().st_size < 1_500_000][:COUNT]
     for path in found:
         (folder / path.name).write_bytes(path.read_bytes())
     for seed in range(len(found), COUNT):

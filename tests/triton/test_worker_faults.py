@@ -1,11 +1,12 @@
 """What happens to a Triton server in a run costs no photo an attempt; what a photo does to a model costs only that photo."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faults.rig import Rig, WorkerProcess, pass_time, until
+from faults.rig import Rig, WorkerProcess, free_port, health, pass_time, until
 from triton.conftest import IMAGE, PHOTOS, POISON
 from triton.server import TritonServer
 
@@ -21,17 +22,28 @@ def slow(mood_of_clip: Callable[[str], None]) -> Iterator[None]:
 
 
 @pytest.fixture
-def in_the_midst(rig: Rig, library: Path, slow: None) -> WorkerProcess:
+def port() -> int:
+    """Of the worker's /health."""
+    return free_port()
+
+
+@pytest.fixture
+def in_the_midst(rig: Rig, library: Path, slow: None, port: int) -> WorkerProcess:
     """A worker that has done some of its photos and has others in hand."""
     rig.ingest(library, PHOTOS)
-    worker = rig.worker("--drain", "--backend", "triton", BATCH_SIZE="2")  # many batches: the run lasts for as long as something happens in it
+    worker = rig.worker(
+        "--drain", "--backend", "triton", "--metrics-port", port, BATCH_SIZE="2"
+    )  # many batches: the run lasts for as long as something happens in it
     until(lambda: rig.done() >= 8 and rig.held(worker), f"a worker in the midst of its work: {worker.said()[-5:]}")
     return worker
 
 
-def test_a_killed_server_that_comes_back_costs_no_attempt(rig: Rig, light: TritonServer, in_the_midst: WorkerProcess) -> None:
+def test_a_killed_server_that_comes_back_costs_no_attempt(rig: Rig, light: TritonServer, in_the_midst: WorkerProcess, port: int) -> None:
+    assert health(port)[0] == 200
     light.kill()
     until(lambda: in_the_midst.said("event=paused"), "the pause")
+    code, told = health(port)
+    assert (code, told["status"], told["checks"]) == (503, "degraded", {"database": "ok", "services": "no answer"})
     assert "no Triton server answers" in in_the_midst.said("event=paused")[0]
     done = rig.done()
     pass_time(1.0)
@@ -41,9 +53,11 @@ def test_a_killed_server_that_comes_back_costs_no_attempt(rig: Rig, light: Trito
     rig.sound(PHOTOS)
 
 
-def test_a_server_that_stands_still_costs_no_attempt(rig: Rig, light: TritonServer, in_the_midst: WorkerProcess) -> None:
+def test_a_server_that_stands_still_costs_no_attempt(rig: Rig, light: TritonServer, in_the_midst: WorkerProcess, port: int) -> None:
     light.send(signal.SIGSTOP)
-    pass_time(30.0)
+    since = time.monotonic()
+    until(lambda: health(port)[0] == 503, "/health tells of a server that does not answer", 30)
+    pass_time(30.0 - (time.monotonic() - since))
     light.send(signal.SIGCONT)
     assert in_the_midst.report()["retried"] == 0
     rig.sound(PHOTOS)

@@ -1,0 +1,51 @@
+"""setup/suite.py: every folder of tests is run, once; what a part printed and how it ended is not lost."""
+
+import asyncio
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def suite() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("suite", ROOT / "setup" / "suite.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["suite"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_folder_of_tests_is_in_one_part(suite: ModuleType) -> None:
+    folders = sorted({f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in (ROOT / "tests").rglob("test_*.py")})
+    assert sorted(folder for part in suite.PARTS for folder in part.folders) == folders
+
+
+@pytest.fixture
+def two_parts(suite: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """One that passes and one that fails, of this environment."""
+    for name, body in (("good", "assert True"), ("bad", "assert 1 == 2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"test_{name}.py").write_text(f"def test_{name}() -> None:\n    {body}\n")
+    monkeypatch.setattr(suite, "ROOT", tmp_path)
+    monkeypatch.setattr(suite, "PARTS", tuple(suite.Part(name, sys.prefix, (name,)) for name in ("good", "bad")))
+    return suite
+
+
+def test_a_part_that_fails_fails_the_whole_and_is_named(two_parts: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    assert asyncio.run(two_parts.main([])) == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[-1] == "== failed: bad"
+    assert any(line.startswith("bad       | ") and "assert 1 == 2" in line for line in lines)
+    assert any(line.startswith("good      | ") and "1 passed" in line for line in lines)
+
+
+def test_with_a_selection_a_part_without_tests_is_no_failure(two_parts: ModuleType) -> None:
+    assert asyncio.run(two_parts.main(["-k", "good"])) == 0
+    assert asyncio.run(two_parts.main(["-k", "neither_of_them"])) == 0
