@@ -20,6 +20,8 @@ from export import config_check
 from kizu_fast import specs
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.errors import ConfigError
+from kizu_fast.models.captioners import caption_name
+from kizu_fast.models.easyocr_languages import ENGLISH_ALONE, RECOGNISERS
 from kizu_fast.models.labels import COCO
 from kizu_fast.specs import Family, ModelSpec, TensorSpec
 
@@ -44,7 +46,7 @@ WITHOUT_TENSORRT = frozenset({Family.CAPTION})  # its loop is one graph: left to
 
 
 def default_specs() -> list[ModelSpec]:
-    """The models whose configuration is committed: the settings' defaults, and every size of YOLOv8."""
+    """The models whose configuration is committed: the settings' defaults, both readers and captioners, and every size of YOLOv8."""
     image, text = (specs.clip_name("ViT-B-32", "openai", tower) for tower in ("image", "text"))
     detector, embedder = specs.face_names("buffalo_l")
     return [
@@ -53,6 +55,21 @@ def default_specs() -> list[ModelSpec]:
         *(specs.yolo(specs.yolo_name(size), labels=COCO) for size in "nsmlx"),
         specs.scrfd(detector),
         specs.arcface(embedder, dim=512, space=""),
+        *_readers(),
+        specs.caption(caption_name("florence2", "caption"), side=768, length=24, preprocessing="stretch1-bicubic"),
+        specs.caption(caption_name("vit-gpt2", "caption"), side=224, length=24, preprocessing="stretch1-bilinear"),
+    ]
+
+
+def _readers() -> list[ModelSpec]:
+    craft, english = specs.easyocr_names(ENGLISH_ALONE)
+    detector, classifier, recogniser = specs.ppocr_names(specs.PPOCR_SETS[0])
+    return [
+        specs.ppocr_detector(detector),
+        specs.ppocr_classifier(classifier),
+        specs.ppocr_recogniser(recogniser),
+        specs.easyocr_detector(craft),
+        specs.easyocr_recogniser(english, languages=RECOGNISERS[ENGLISH_ALONE]),
     ]
 
 
@@ -71,7 +88,9 @@ def render(spec: ModelSpec, variant: str = "any") -> str:
     if variant == "cpu":
         config.instance_group[0].count = CPU_INSTANCES
         config.parameters["intra_op_thread_count"].string_value = str(CPU_THREADS)
-    elif variant == "gpu" and spec.family not in WITHOUT_TENSORRT:
+    elif spec.family in WITHOUT_TENSORRT:
+        pass
+    elif variant == "gpu":
         _accelerate(config, spec)
     elif variant == "tensorrt":
         config.backend, config.default_model_filename = "tensorrt", "model.plan"

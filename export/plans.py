@@ -51,6 +51,9 @@ def build_all(exported: Outcome, job: Job) -> Outcome:
         for name, manifest in exported.manifests.items():
             if name in halved:
                 continue
+            if ModelSpec.from_record(manifest["spec"]).family in configs.WITHOUT_TENSORRT:
+                job.say(f"plan {name}: none is built, its loop runs by onnxruntime: serve it from {job.repository}")
+                continue
             try:
                 outcome.manifests[f"{name} plan"] = _current(manifest, here, job) or _build(manifest, here, job)
             except ConfigError as error:

@@ -8,6 +8,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 ROOT = Path(__file__).resolve().parents[1]
 AT_A_TIME = max(os.cpu_count() or 1, 2) + 1  # one more than cores: some part always waits for something
@@ -50,9 +51,8 @@ async def _run(part: Part, arguments: list[str], places: asyncio.Semaphore) -> i
         process = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24
         )
-        assert process.stdout is not None
         try:
-            async for line in process.stdout:
+            async for line in cast(asyncio.StreamReader, process.stdout):
                 _say(f"{part.name:9} | {line.decode(errors='replace').rstrip()}")
             return await process.wait()
         finally:

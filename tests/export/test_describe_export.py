@@ -14,18 +14,20 @@ import pytest
 import torch
 from PIL import Image
 
-from export import describe, graph, run
+from export import configs, describe, graph, run
 from export.caption_loop import Rules
 from export.quiet import quiet
 from export.sources import describe as sources
 from export.wanted import Wanted
 from export.weights import Weights
+from kizu_fast import specs
 from kizu_fast.backends.onnx import OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.describe import Captioner
 from kizu_fast.domain import Photo
 from kizu_fast.errors import ConfigError, PermanentError
 from kizu_fast.models import caption as captions
+from kizu_fast.models.captioners import CAPTIONERS, caption_name
 from kizu_fast.specs import ModelSpec
 
 PICTURES = 20
@@ -356,3 +358,13 @@ def test_the_command_takes_the_operation_s_word(exported: Exported, job: Callabl
     assert installed(wanted, job(exported.home)) == exported.manifest["inputs_hash"]
     (copy / wanted.name / "1" / "model.onnx").write_bytes(b"")
     assert installed(wanted, job(exported.home)) is None
+
+
+@pytest.mark.parametrize("model", list(CAPTIONERS))
+def test_the_committed_configurations_are_of_the_published_checkpoints(model: str) -> None:
+    words = CAPTIONERS[model]
+    checkpoint = sources.CHECKPOINTS[words.stem]
+    picture = describe.picture_of(checkpoint.picture, words.stem)
+    length, detail = checkpoint.lengths[words.details[0]], words.details[0]
+    served = specs.caption(caption_name(model, detail), side=picture.side, length=length, preprocessing=picture.steps)
+    assert served in configs.default_specs()

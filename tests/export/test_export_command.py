@@ -49,12 +49,11 @@ def test_random_weights_show_in_name_manifest_and_words(installed: Path) -> None
     assert "python -m export --weights" in done.stderr
 
 
-def test_a_second_call_does_nothing_and_is_quick(installed: Path) -> None:
+def test_a_second_call_does_nothing(installed: Path) -> None:
     before = (installed / "yolov8n-random" / "1" / "model.onnx").stat()
-    began = time.process_time(), time.monotonic()
+    began = time.monotonic()
     done = call("--models", "yolov8n", "--weights", "random", "--repository", installed)
-    took = time.monotonic() - began[1]
-    print(f"\nno-op export: {took:.2f} s")
+    print(f"\nno-op export: {time.monotonic() - began:.2f} s")
     assert done.returncode == 0
     assert "up to date" in done.stderr
     after = (installed / "yolov8n-random" / "1" / "model.onnx").stat()

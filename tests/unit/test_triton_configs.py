@@ -55,7 +55,8 @@ def test_a_full_queue_is_refused_and_an_old_request_too(spec: ModelSpec, committ
     policy = committed.dynamic_batching.default_queue_policy
     assert policy.max_queue_size == 4 * spec.max_batch
     assert policy.timeout_action == triton.ModelQueuePolicy.REJECT
-    assert policy.default_timeout_microseconds == (1_000_000 if spec.family is Family.CLIP_TEXT else 5_000_000)
+    patience = {Family.CLIP_TEXT: 1_000_000, Family.CAPTION: 60_000_000}
+    assert policy.default_timeout_microseconds == patience.get(spec.family, 5_000_000)
     assert policy.allow_timeout_override
     assert committed.dynamic_batching.max_queue_delay_microseconds == spec.max_delay_us
     assert not committed.dynamic_batching.preferred_batch_size
@@ -77,7 +78,8 @@ def rendered(spec: ModelSpec, variant: str) -> triton.ModelConfig:
 
 def test_every_bucket_is_warm_before_the_first_photo(spec: ModelSpec, committed: triton.ModelConfig) -> None:
     warm = {tuple(one.inputs[spec.inputs[0].name].dims) for one in committed.model_warmup}
-    assert warm == set(configs.bucket_shapes(spec, spec.inputs[0]))
+    takes_seconds = spec.family is Family.CAPTION
+    assert warm == (set() if takes_seconds else set(configs.bucket_shapes(spec, spec.inputs[0])))
     assert all(tensor.zero_data for one in committed.model_warmup for tensor in one.inputs.values())
 
 
@@ -89,6 +91,9 @@ def test_on_a_cpu_two_instances_of_one_thread_share_the_cores(spec: ModelSpec) -
 
 def test_on_a_gpu_tensorrt_runs_in_half_precision_from_engines_that_are_kept(spec: ModelSpec) -> None:
     config = rendered(spec, "gpu")
+    if spec.family is Family.CAPTION:  # a loop: onnxruntime on CUDA runs it
+        assert not config.HasField("optimization")
+        return
     (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.name == "tensorrt"
     assert accelerator.parameters["precision_mode"] == "FP16"
@@ -115,7 +120,8 @@ def test_a_shape_that_the_spec_leaves_open_has_neither_profile_nor_warm_up() -> 
 
 def test_plans_are_served_by_tensorrt_itself(spec: ModelSpec) -> None:
     config = rendered(spec, "tensorrt")
-    assert (config.backend, config.default_model_filename) == ("tensorrt", "model.plan")
+    planned = spec.family is not Family.CAPTION
+    assert (config.backend, config.default_model_filename) == (("tensorrt", "model.plan") if planned else ("onnxruntime", ""))
     assert [tensor.name for tensor in config.output] == [tensor.name for tensor in spec.outputs]
 
 
