@@ -88,12 +88,8 @@ def render(spec: ModelSpec, variant: str = "any") -> str:
     if variant == "cpu":
         config.instance_group[0].count = CPU_INSTANCES
         config.parameters["intra_op_thread_count"].string_value = str(CPU_THREADS)
-    elif spec.family in WITHOUT_TENSORRT:
-        pass
-    elif variant == "gpu":
-        _accelerate(config, spec)
-    elif variant == "tensorrt":
-        config.backend, config.default_model_filename = "tensorrt", "model.plan"
+    elif spec.family not in WITHOUT_TENSORRT:
+        _use_tensorrt(config, spec, variant)
     if spec.family not in SLOW_TO_WARM or variant in ("gpu", "tensorrt"):
         _warm_up(config, spec, sorted({1, spec.max_batch}) if variant in ("gpu", "tensorrt") else [1])
     return f"{HEAD.format(variant=variant)}{text_format.MessageToString(config)}"
@@ -110,6 +106,14 @@ def _batching(batching: triton.ModelDynamicBatching, spec: ModelSpec) -> None:
     policy.default_timeout_microseconds = QUEUE_TIMEOUT_US.get(spec.family, DEFAULT_QUEUE_TIMEOUT_US)
     policy.allow_timeout_override = True
     policy.max_queue_size = QUEUED_BATCHES * spec.max_batch
+
+
+def _use_tensorrt(config: triton.ModelConfig, spec: ModelSpec, variant: str) -> None:
+    """Inside onnxruntime for `gpu`, as a plan for `tensorrt`."""
+    if variant == "gpu":
+        _accelerate(config, spec)
+    elif variant == "tensorrt":
+        config.backend, config.default_model_filename = "tensorrt", "model.plan"
 
 
 def _accelerate(config: triton.ModelConfig, spec: ModelSpec) -> None:
