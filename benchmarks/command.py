@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import accelerators, compare, figures, machine, memory, models, pipeline, queues, rows, table, texts, triton
+from benchmarks import accelerators, compare, figures, machine, memory, models, pipeline, queues, rows, start, table, texts, triton
 from benchmarks.bench import Bench
 from benchmarks.figures import BenchmarkError, Results
 from kizu_fast.errors import KizuError
@@ -27,6 +27,7 @@ SUITES: Mapping[str, Suite] = {
     "models": models.run,
     "queue": queues.run,
     "store": rows.run,
+    "start": start.run,
     "accelerators": accelerators.run,
     "triton": triton.run,
 }

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from benchmarks import pictures
 from benchmarks.bench import Bench
 from benchmarks.figures import BenchmarkError, Figure
 from benchmarks.line import register
+from benchmarks.process import start_worker
 from benchmarks.workspace import OPERATIONS, Workspace
 from kizu_fast.domain import LIBRARY_OWNER
 
@@ -48,7 +47,8 @@ async def run(bench: Bench) -> None:
     await asyncio.to_thread(_write, folder, late)
     await register(workspace.main, sorted(folder.iterdir()), queued=True)
     report = workspace.folder / "report.json"
-    samples = await _watch(workspace, await _start(bench, workspace, folder, report, size=size, fake=fake), late)
+    chosen = {"YOLO_SIZE": size or "n", "KIZU_OPERATIONS": ",".join(OPERATIONS), "KIZU_BACKEND": "fake" if fake else "cpu"}
+    samples = await _watch(workspace, await start_worker(bench, workspace, folder, report, **chosen), late)
     _record(bench, samples, json.loads(report.read_text()), early, "fake backend" if fake else f"CLIP + YOLOv8{size}")
 
 
@@ -59,24 +59,6 @@ def _write(folder: Path, count: int) -> None:
         width, height = _SIZES[number % len(_SIZES)]
         jpeg = pictures.numbered(large, number) if number % _LARGE_EVERY == 0 else pictures.encode(pictures.paint(number, width, height), number)
         (folder / f"{number:05}.jpg").write_bytes(jpeg)
-
-
-async def _start(bench: Bench, workspace: Workspace, folder: Path, report: Path, *, size: str | None, fake: bool) -> asyncio.subprocess.Process:
-    settings = bench.settings
-    kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    chosen: Mapping[str, str] = {
-        "KIZU_DATA_DIR": str(workspace.data_dir),
-        "LIBRARY_ROOT": str(folder),
-        "KIZU_MODEL_REPOSITORY": str(settings.model_repository.absolute()),
-        "KIZU_ALLOW_RANDOM": "true",
-        "YOLO_SIZE": size or "n",
-        "KIZU_OPERATIONS": ",".join(OPERATIONS),
-        "KIZU_BACKEND": "fake" if fake else "cpu",
-    }
-    command = [sys.executable, "-m", "kizu_fast.worker", "--drain", "--report", str(report)]
-    return await asyncio.create_subprocess_exec(
-        *command, env={**kept, **chosen}, cwd=workspace.folder, stdout=asyncio.subprocess.DEVNULL
-    )  # no .env there
 
 
 async def _watch(workspace: Workspace, worker: asyncio.subprocess.Process, photos: int) -> list[Sample]:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+COMPOSE = ("docker-compose.triton.yml", "deploy/compose.plans.yml")
 MANIFESTS = ("export.yaml", "triton.yaml", "worker.yaml")  # scaling.yaml is KEDA's, of which no schema is at hand: tests read it
 SOURCES = ["kizu_fast", "export", "benchmarks", "setup", "tests"]
 
@@ -34,7 +35,14 @@ def main() -> int:
         "import contracts": [python, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
         "Triton configurations": [python, "-m", "export.configs", "--check"],
         "Dockerfiles": [tool("hadolint"), *sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))],
-        "compose file": [python, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / "docker-compose.triton.yml"],
+        "compose files": [
+            python,
+            "-m",
+            "check_jsonschema",
+            "--builtin-schema",
+            "vendor.compose-spec",
+            *(ROOT / name for name in COMPOSE),
+        ],
         "Kubernetes manifests": [
             python,
             "-m",

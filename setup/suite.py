@@ -6,6 +6,7 @@ Each part is a pytest of its own: one mostly waits for processes and servers whi
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -34,22 +35,22 @@ PARTS = (
 )
 
 
-async def main(arguments: list[str]) -> int:
+async def run(arguments: list[str], parts: Sequence[Part] = PARTS, root: Path = ROOT) -> int:
     """Exit 0 when all parts pass. Arguments go to pytest, e.g. `-k batcher`."""
     places = asyncio.Semaphore(AT_A_TIME)
-    codes = await asyncio.gather(*(_run(part, arguments, places) for part in PARTS))
+    codes = await asyncio.gather(*(_run(part, root, arguments, places) for part in parts))
     fine = (0, NOTHING_SELECTED) if arguments else (0,)
-    failed = [part.name for part, code in zip(PARTS, codes, strict=True) if code not in fine]
+    failed = [part.name for part, code in zip(parts, codes, strict=True) if code not in fine]
     _say(f"== failed: {', '.join(failed)}" if failed else "== every part passed")
     return 1 if failed else 0
 
 
-async def _run(part: Part, arguments: list[str], places: asyncio.Semaphore) -> int:
+async def _run(part: Part, root: Path, arguments: list[str], places: asyncio.Semaphore) -> int:
     environment = {**os.environ, "KIZU_ALLOW_RANDOM": "true"}
     async with places:
         command = (f"{part.environment}/bin/python", "-m", "pytest", *part.folders, *arguments)
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24
+            *command, cwd=root, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 24
         )
         try:
             async for line in cast(asyncio.StreamReader, process.stdout):
@@ -68,6 +69,6 @@ def _say(line: str) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(asyncio.run(main(sys.argv[1:])))
+        sys.exit(asyncio.run(run(sys.argv[1:])))
     except KeyboardInterrupt:
         sys.exit(130)

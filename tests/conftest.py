@@ -48,87 +48,45 @@ def shared_images() -> Path | None:
     return SHARED / "images" if SHARED.is_dir() else None
 
 
-@pytest.fixture(scope="session")
-def trained_weights() -> Path | None:
-    """A folder with a trained yolov8n.pt, None where there is none."""
+def _weights(kind: str) -> Path | None:
+    """A folder with real weights of that kind among others, None where nobody makes them."""
     maker = SHARED / "bin" / "get-weights"
     if not maker.exists():
         return None
     folder = CACHE / "weights"
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([maker, folder, "yolo"], check=True, capture_output=True)
+    subprocess.run([maker, folder, kind], check=True, capture_output=True)
     return folder
 
 
-@pytest.fixture(scope="session")
-def face_weights() -> Path | None:
-    """A folder with InsightFace's pack buffalo_s, None where there is none."""
-    maker = SHARED / "bin" / "get-weights"
-    if not maker.exists():
-        return None
-    folder = CACHE / "weights"
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([maker, folder, "face"], check=True, capture_output=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def models(trained_weights: Path | None) -> Path:
-    """A model repository with ViT-B-32 (seeded random weights) and YOLOv8n (trained where they are at hand). About a minute on the first run."""
+def _repository(part: str, models: str, *weights: Path | str, **env: str) -> Path:
+    """A repository of the suite with these models, of each source of weights. Exported once per version of the exporting code."""
     if not EXPORT.exists():
         pytest.skip("no export environment; run: make setup")
-    repository = MODELS
+    repository = MODELS.with_name(f"{MODELS.name}-{part}")
     repository.mkdir(parents=True, exist_ok=True)
-    for names, weights in (("clip", "random"), ("yolo", "random"), *((("yolo", str(trained_weights)),) if trained_weights else ())):
-        done = export(repository, names, weights, YOLO_SIZE="n")
+    for source in weights:
+        done = export(repository, models, str(source), **env)
         assert done.returncode == 0, done.stderr
     return repository
 
 
 @pytest.fixture(scope="session")
-def face_models(face_weights: Path | None) -> Path:
-    """A model repository with the pack buffalo_s."""
-    if face_weights is None or not EXPORT.exists():
-        pytest.skip("no pack of InsightFace at hand, and none may be shipped: its licence is for research alone")
-    repository = MODELS.with_name(f"{MODELS.name}-faces")
-    repository.mkdir(parents=True, exist_ok=True)
-    done = export(repository, "face", str(face_weights), FACE_MODEL_NAME="buffalo_s")
-    assert done.returncode == 0, done.stderr
-    return repository
+def trained_weights() -> Path | None:
+    """A folder with a trained yolov8n.pt, None where there is none."""
+    return _weights("yolo")
 
 
 @pytest.fixture(scope="session")
-def meaningful_models() -> Path:
-    """A model repository with Tiny-Shapes/own: a CLIP that was trained on coloured shapes, so that what a search finds can be asserted."""
-    if not EXPORT.exists():
-        pytest.skip("no export environment; run: make setup")
-    repository = MODELS.with_name(f"{MODELS.name}-shapes")
-    repository.mkdir(parents=True, exist_ok=True)
-    done = export(repository, "Tiny-Shapes/own", str(ROOT / "export" / "tiny_shapes" / "weights"))
-    assert done.returncode == 0, done.stderr
-    return repository
+def face_weights() -> Path | None:
+    """A folder with InsightFace's pack buffalo_s, None where there is none."""
+    return _weights("face")
 
 
 @pytest.fixture(scope="session")
 def easyocr_weights() -> Path:
     """A folder with easyocr's CRAFT and its English recogniser."""
-    maker = SHARED / "bin" / "get-weights"
-    if not maker.exists():
-        pytest.skip("no checkpoints of easyocr at hand; put shared/ beside the project")
-    folder = CACHE / "weights"
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run([maker, folder, "easyocr"], check=True, capture_output=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def easyocr_models(easyocr_weights: Path) -> Path:
-    """A model repository with CRAFT and the English recogniser. Half a minute on the first run."""
-    repository = MODELS.with_name(f"{MODELS.name}-easyocr")
-    repository.mkdir(parents=True, exist_ok=True)
-    done = export(repository, "easyocr", str(easyocr_weights), OCR_LANGUAGES="en")
-    assert done.returncode == 0, done.stderr
-    return repository
+    return _weights("easyocr") or pytest.skip("no checkpoints of easyocr at hand; put shared/ beside the project")
 
 
 @pytest.fixture(scope="session")
@@ -142,10 +100,33 @@ def ppocr_weights() -> Path:
 
 
 @pytest.fixture(scope="session")
+def models(trained_weights: Path | None) -> Path:
+    """ViT-B-32 (seeded random weights) and YOLOv8n (trained too where it is at hand). About a minute on the first run."""
+    repository = _repository("seen", "clip,yolo", "random", YOLO_SIZE="n")
+    return _repository("seen", "yolo", trained_weights, YOLO_SIZE="n") if trained_weights else repository
+
+
+@pytest.fixture(scope="session")
+def face_models(face_weights: Path | None) -> Path:
+    """The pack buffalo_s."""
+    if face_weights is None:
+        pytest.skip("no pack of InsightFace at hand, and none may be shipped: its licence is for research alone")
+    return _repository("faces", "face", face_weights, FACE_MODEL_NAME="buffalo_s")
+
+
+@pytest.fixture(scope="session")
+def meaningful_models() -> Path:
+    """Tiny-Shapes/own: a CLIP that was trained on coloured shapes, so that what a search finds can be asserted."""
+    return _repository("shapes", "Tiny-Shapes/own", ROOT / "export" / "tiny_shapes" / "weights")
+
+
+@pytest.fixture(scope="session")
+def easyocr_models(easyocr_weights: Path) -> Path:
+    """CRAFT and the English recogniser. Half a minute on the first run."""
+    return _repository("easyocr", "easyocr", easyocr_weights, OCR_LANGUAGES="en")
+
+
+@pytest.fixture(scope="session")
 def ppocr_models(ppocr_weights: Path) -> Path:
-    """A model repository with the newest set of PP-OCR. A quarter of a minute on the first run."""
-    repository = MODELS.with_name(f"{MODELS.name}-ppocr")
-    repository.mkdir(parents=True, exist_ok=True)
-    done = export(repository, "ppocr", str(ppocr_weights))
-    assert done.returncode == 0, done.stderr
-    return repository
+    """The newest set of PP-OCR. A quarter of a minute on the first run."""
+    return _repository("ppocr", "ppocr", ppocr_weights)

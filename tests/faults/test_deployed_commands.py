@@ -18,6 +18,7 @@ import yaml
 from faults.rig import Rig, free_port, until
 from processes import ROOT
 
+PLANS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "deploy/compose.plans.yml").read_text())["services"]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.triton.yml").read_text())["services"]
 EXPORT = ROOT / ".venv-export" / "bin" / "python"
 
@@ -111,6 +112,20 @@ def test_the_configurations_are_rendered_for_a_gpu_and_the_models_stay_up_to_dat
     assert "gpu_execution_accelerator" in (tmp_path / name / "config.pbtxt").read_text()
     again = [EXPORT, "-m", "export", "--models", name, "--weights", "random", "--repository", tmp_path]
     assert f"{name}: up to date" in subprocess.run(again, env=env, cwd=ROOT, capture_output=True, text=True, check=True).stderr
+
+
+def test_plans_are_not_served_where_there_is_no_gpu_to_have_built_them(models: Path) -> None:
+    if not EXPORT.exists():
+        pytest.skip("no export environment; run: make setup")
+    if shutil.which("nvidia-smi"):
+        pytest.skip("a GPU is here: tests/export/test_plans.py has machines of all kinds")
+    command = written(PLANS["check"]["command"], models=str(models))
+
+    done = subprocess.run([EXPORT, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("plans: no NVIDIA GPU here")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_account_that_may_not_write_the_bind_mount_is_told_which_folder(tmp_path: Path) -> None:

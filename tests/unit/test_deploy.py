@@ -14,7 +14,9 @@ from kizu_fast.worker import metrics
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.triton.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-BUILT = ("export", "worker")
+PLANS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "deploy/compose.plans.yml").read_text())["services"]  # laid over the other file
+EVERY = {**PLANS, **SERVICES}
+BUILT = ("export", "worker", "plans", "check")
 MANIFESTS = [document for path in sorted((ROOT / "deploy/kubernetes").glob("*.yaml")) for document in yaml.safe_load_all(path.read_text())]
 BOARD = json.loads((ROOT / "deploy/grafana/dashboards/kizu_fast.json").read_text())
 DOCKERFILES = sorted((ROOT / "deploy/docker").glob("*.Dockerfile"))
@@ -30,32 +32,32 @@ def containers() -> list[tuple[dict[str, Any], dict[str, Any]]]:
     return [(pod, container) for pod in pods for container in pod["containers"]]
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES))
+@pytest.mark.parametrize("name", sorted(EVERY))
 def test_every_image_is_pinned_to_a_version(name: str) -> None:
-    tag = SERVICES[name]["image"].rpartition(":")[2]
+    tag = EVERY[name]["image"].rpartition(":")[2]
 
     assert tag != "latest"
     assert re.search(r"\d+\.\d+", tag)
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES))
+@pytest.mark.parametrize("name", sorted(EVERY))
 def test_nothing_is_published_beyond_loopback(name: str) -> None:
-    assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
-    assert SERVICES[name].get("network_mode") != "host"
+    assert all(str(port).startswith("127.0.0.1:") for port in EVERY[name].get("ports", []))
+    assert EVERY[name].get("network_mode") != "host"
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"postgres"}))
+@pytest.mark.parametrize("name", sorted(set(EVERY) - {"postgres"}))
 def test_every_service_of_ours_is_read_only_and_without_rights(name: str) -> None:
-    service = SERVICES[name]
+    service = EVERY[name]
 
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"postgres", *BUILT}))
+@pytest.mark.parametrize("name", sorted(set(EVERY) - {"postgres", *BUILT}))
 def test_foreign_images_run_as_an_ordinary_account(name: str) -> None:
-    assert not SERVICES[name]["user"].startswith(("0", "root"))
+    assert not EVERY[name]["user"].startswith(("0", "root"))
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
@@ -63,7 +65,8 @@ def test_our_images_run_as_an_ordinary_account_and_install_from_a_lock(path: Pat
     lines = path.read_text().splitlines()
 
     assert "USER 10001:10001" in lines
-    assert any(line.startswith("RUN pip install --no-deps -r setup/") for line in lines)
+    built_on_ours = any(line.startswith("FROM kizu-fast-") for line in lines)
+    assert built_on_ours or any(line.startswith("RUN pip install --no-deps -r setup/") for line in lines)
     assert all(re.search(r":\d+\.\d+", line) for line in lines if line.startswith("FROM"))
 
 
@@ -81,6 +84,12 @@ def test_every_lasting_service_has_a_health_check_and_those_with_models_infer() 
     assert all("healthcheck" in service for service in lasting.values())
     assert "/infer" in SERVICES["triton"]["healthcheck"]["test"][-1]
     assert SERVICES["worker"]["healthcheck"]["test"][1:] == ["kizu-fast", "doctor", "--backend", "triton"]
+
+
+def test_a_server_of_plans_starts_only_after_they_were_found_to_be_of_this_machine() -> None:
+    assert PLANS["triton"]["depends_on"] == {"check": {"condition": "service_completed_successfully"}}
+    assert PLANS["check"]["command"][:4] == ["python", "-m", "export.plans", "--check"]
+    assert "--model-repository=/models-plans" in PLANS["triton"]["command"]
 
 
 def test_the_request_of_triton_s_health_check_fits_the_text_tower() -> None:
@@ -109,7 +118,7 @@ def test_every_volume_that_is_named_exists_and_is_used() -> None:
 def test_services_set_only_what_the_settings_know(name: str) -> None:
     foreign = {"HOME"}
 
-    assert set(SERVICES[name]["environment"]) - foreign <= known_variables()
+    assert set(EVERY[name]["environment"]) - foreign <= known_variables()
 
 
 def test_pods_run_without_rights_and_with_limits() -> None:

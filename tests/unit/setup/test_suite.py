@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -28,24 +29,23 @@ def test_every_folder_of_tests_is_in_one_part(suite: ModuleType) -> None:
 
 
 @pytest.fixture
-def two_parts(suite: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """One that passes and one that fails, of this environment."""
+def run(suite: ModuleType, tmp_path: Path) -> Callable[..., int]:
+    """Runs one part that passes and one that fails, in this environment."""
     for name, body in (("good", "assert True"), ("bad", "assert 1 == 2")):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"test_{name}.py").write_text(f"def test_{name}() -> None:\n    {body}\n")
-    monkeypatch.setattr(suite, "ROOT", tmp_path)
-    monkeypatch.setattr(suite, "PARTS", tuple(suite.Part(name, sys.prefix, (name,)) for name in ("good", "bad")))
-    return suite
+    parts = [suite.Part(name, sys.prefix, (name,)) for name in ("good", "bad")]
+    return lambda *arguments: asyncio.run(suite.run(list(arguments), parts, tmp_path))
 
 
-def test_a_part_that_fails_fails_the_whole_and_is_named(two_parts: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
-    assert asyncio.run(two_parts.main([])) == 1
+def test_a_part_that_fails_fails_the_whole_and_is_named(run: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run() == 1
     lines = capfd.readouterr().out.splitlines()
     assert lines[-1] == "== failed: bad"
     assert any(line.startswith("bad       | ") and "assert 1 == 2" in line for line in lines)
     assert any(line.startswith("good      | ") and "1 passed" in line for line in lines)
 
 
-def test_with_a_selection_a_part_without_tests_is_no_failure(two_parts: ModuleType) -> None:
-    assert asyncio.run(two_parts.main(["-k", "good"])) == 0
-    assert asyncio.run(two_parts.main(["-k", "neither_of_them"])) == 0
+def test_with_a_selection_a_part_without_tests_is_no_failure(run: Callable[..., int]) -> None:
+    assert run("-k", "good") == 0
+    assert run("-k", "neither_of_them") == 0
