@@ -46,7 +46,7 @@ async def run(arguments: list[str], parts: Sequence[Part] = PARTS, root: Path = 
 
 
 async def _run(part: Part, root: Path, arguments: list[str], places: asyncio.Semaphore) -> int:
-    environment = {**os.environ, "KIZU_ALLOW_RANDOM": "true"}
+    environment = {**os.environ, "KIZU_ALLOW_RANDOM": "true", "OMP_NUM_THREADS": "1"}  # threads of one part that wait for a core spin away another's
     async with places:
         command = (f"{part.environment}/bin/python", "-m", "pytest", *part.folders, *arguments)
         process = await asyncio.create_subprocess_exec(
