@@ -12,7 +12,7 @@ import tensorrt as trt
 from numpy.typing import NDArray
 
 from export import graph, half
-from kizu_fast.backends.proof import one_line
+from kizu_fast.backends.checks import one_line
 from kizu_fast.backends.providers import ShapeProfile
 from kizu_fast.errors import ConfigError
 from kizu_fast.specs import DTYPES, ModelSpec, is_half

@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> int:  # noqa: PLR0911  # one return per way to
         sys.stderr.write(__doc__ or "")
         return 2
     try:
+        _install_together(arguments)
         for name in arguments:
             make(name)
     except subprocess.CalledProcessError as error:
@@ -59,6 +61,13 @@ def main(arguments: list[str]) -> int:  # noqa: PLR0911  # one return per way to
     except OSError as error:
         return _fail(f"{error}; what was installed is kept, the same command goes on from there")
     return 0
+
+
+def _install_together(names: Sequence[str]) -> None:
+    """The shared packages of all of them at once: pip computes on one core. Raises OSError or CalledProcessError."""
+    bases = sorted({base for name in names if runs_here(name) for base in (name, BENEATH.get(name, name))})
+    with ThreadPoolExecutor(len(bases) or 1) as together:
+        list(together.map(shared, bases))
 
 
 def make(name: str) -> None:

@@ -28,10 +28,10 @@ class Part:
 # The longest first.
 PARTS = (
     Part("originals", ".venv-export", ("tests/export",)),
-    Part("faults", ".venv-dev", ("tests/faults",)),
     Part("triton", ".venv-dev", ("tests/triton",)),
-    Part("line", ".venv-dev", ("tests/line", "tests/onnx")),
-    Part("units", ".venv-dev", ("tests/unit", "tests/postgres")),
+    Part("faults", ".venv-dev", ("tests/faults",)),
+    Part("units", ".venv-dev", ("tests/unit", "tests/postgres", "tests/onnx")),
+    Part("line", ".venv-dev", ("tests/line",)),
 )
 
 

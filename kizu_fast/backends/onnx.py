@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kizu_fast.backends import Profile, Running, providers
+from kizu_fast.backends.checks import Found, check_answer, compare, grey, one_line
 from kizu_fast.backends.memory import give_back_freed_memory
-from kizu_fast.backends.proof import Found, check_answer, compare, grey, one_line
 from kizu_fast.backends.providers import CPU, Limits
 from kizu_fast.backends.repository import ModelRepository, export_command
 from kizu_fast.backends.sessions import Outputs, Run, Shape, StaticSessions, bound, plain

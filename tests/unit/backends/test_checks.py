@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kizu_fast import specs
-from kizu_fast.backends import proof
-from kizu_fast.backends.proof import Found
+from kizu_fast.backends import checks
+from kizu_fast.backends.checks import Found
 from kizu_fast.errors import ConfigError
 
 SPEC = specs.yolo("yolov8n", labels=("person",))
@@ -13,7 +13,7 @@ PIXELS = Found("uint8", ["batch", "height", "width", 3])
 
 
 def test_tensors_that_fit_pass() -> None:
-    proof.compare(SPEC, "input", SPEC.inputs, {"pixels": PIXELS})
+    checks.compare(SPEC, "input", SPEC.inputs, {"pixels": PIXELS})
 
 
 @pytest.mark.parametrize(
@@ -30,22 +30,22 @@ def test_tensors_that_fit_pass() -> None:
 )
 def test_an_input_that_does_not_fit_is_named(found: Found) -> None:
     with pytest.raises(ConfigError, match=r"yolov8n\.pixels: the graph has .*expected uint8 \[-1, -1, 3\]"):
-        proof.compare(SPEC, "input", SPEC.inputs, {"pixels": found})
+        checks.compare(SPEC, "input", SPEC.inputs, {"pixels": found})
 
 
 def test_a_tensor_of_another_name_is_named() -> None:
     with pytest.raises(ConfigError, match="yolov8n: inputs are images, expected pixels; run: python -m export --models yolov8n"):
-        proof.compare(SPEC, "input", SPEC.inputs, {"images": PIXELS})
+        checks.compare(SPEC, "input", SPEC.inputs, {"images": PIXELS})
 
 
 def test_an_output_may_be_left_open() -> None:
     open_ended = {tensor.name: Found(tensor.dtype, ["batch", *("?" for _ in tensor.shape)]) for tensor in SPEC.outputs}
 
-    proof.compare(SPEC, "output", SPEC.outputs, open_ended)
+    checks.compare(SPEC, "output", SPEC.outputs, open_ended)
 
 
 def test_the_batch_of_proof_is_grey_and_of_one_row() -> None:
-    batch = proof.grey(SPEC.at((480, 640)))
+    batch = checks.grey(SPEC.at((480, 640)))
 
     assert batch["pixels"].shape == (1, 480, 640, 3)
     assert set(np.unique(batch["pixels"])) == {114}
@@ -53,17 +53,17 @@ def test_the_batch_of_proof_is_grey_and_of_one_row() -> None:
 
 def test_an_answer_of_wrong_shape_or_dtype_or_without_sense_is_refused() -> None:
     good = {tensor.name: np.zeros((1, *tensor.shape), specs.DTYPES[tensor.dtype]) for tensor in SPEC.outputs}
-    proof.check_answer(SPEC, "cuda", good)
+    checks.check_answer(SPEC, "cuda", good)
 
     with pytest.raises(ConfigError, match=r"yolov8n\.boxes: the graph gives float32 \[3, 4\]"):
-        proof.check_answer(SPEC, "cuda", {**good, "boxes": np.zeros((1, 3, 4), np.float32)})
+        checks.check_answer(SPEC, "cuda", {**good, "boxes": np.zeros((1, 3, 4), np.float32)})
     with pytest.raises(ConfigError, match=r"yolov8n\.scores: the graph gives float64"):
-        proof.check_answer(SPEC, "cuda", {**good, "scores": good["scores"].astype(np.float64)})
+        checks.check_answer(SPEC, "cuda", {**good, "scores": good["scores"].astype(np.float64)})
     with pytest.raises(ConfigError, match=r"yolov8n\.scores: not finite on cuda"):
-        proof.check_answer(SPEC, "cuda", {**good, "scores": np.full_like(good["scores"], np.nan)})
+        checks.check_answer(SPEC, "cuda", {**good, "scores": np.full_like(good["scores"], np.nan)})
 
 
 def test_a_complaint_becomes_one_short_line() -> None:
-    assert proof.one_line(RuntimeError("a\n  b")) == "a b"
-    assert proof.one_line(MemoryError()) == "MemoryError"
-    assert len(proof.one_line(RuntimeError("x" * 1000))) == 300
+    assert checks.one_line(RuntimeError("a\n  b")) == "a b"
+    assert checks.one_line(MemoryError()) == "MemoryError"
+    assert len(checks.one_line(RuntimeError("x" * 1000))) == 300
