@@ -78,9 +78,17 @@ def trained_weights() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def face_weights() -> Path | None:
+def packs_at_hand() -> Path | None:
     """A folder with InsightFace's pack buffalo_s, None where there is none."""
     return _weights("face")
+
+
+@pytest.fixture(scope="session")
+def face_weights(packs_at_hand: Path | None) -> Path:
+    """The same, for tests that mean nothing without it."""
+    if packs_at_hand is None:
+        pytest.skip("no pack of InsightFace at hand, and none may be shipped: its licence is for research alone")
+    return packs_at_hand
 
 
 @pytest.fixture(scope="session")
@@ -107,10 +115,8 @@ def models(trained_weights: Path | None) -> Path:
 
 
 @pytest.fixture(scope="session")
-def face_models(face_weights: Path | None) -> Path:
+def face_models(face_weights: Path) -> Path:
     """The pack buffalo_s."""
-    if face_weights is None:
-        pytest.skip("no pack of InsightFace at hand, and none may be shipped: its licence is for research alone")
     return _repository("faces", "face", face_weights, FACE_MODEL_NAME="buffalo_s")
 
 

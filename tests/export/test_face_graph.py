@@ -53,10 +53,8 @@ def test_a_pack_without_an_embedder_gets_its_detector_and_says_what_is_missing(j
     assert "buffalo_m holds no face embedder" in outcome.failures["face-buffalo-m-embedder"]
 
 
-def test_the_middle_detector_at_hand_is_repaired_too(job: Job, face_weights: Path | None) -> None:
+def test_the_middle_detector_at_hand_is_repaired_too(job: Job, face_weights: Path) -> None:
     """det_2.5g, with other layers and other output names than det_500m."""
-    if face_weights is None:
-        pytest.skip("no pack of InsightFace at hand")
     outcome, _ = exported(job, face_weights, "buffalo_m")
     figures = outcome.manifests["face-buffalo-m-detector"]["parity"]
     print(f"\ndet_2.5g: {figures}")
@@ -68,8 +66,8 @@ def repaired(path: Path) -> onnx.ModelProto:
     return face_graph.repaired(onnx.load(str(path)), path)
 
 
-def test_every_head_of_a_published_file_interleaves_the_batch(tmp_path: Path, face_weights: Path | None) -> None:
-    files = [detector(tmp_path / "det_10g.onnx"), *(sorted(face_weights.glob("insightface/models/*/det_*.onnx")) if face_weights else [])]
+def test_every_head_of_a_published_file_interleaves_the_batch(tmp_path: Path, packs_at_hand: Path | None) -> None:
+    files = [detector(tmp_path / "det_10g.onnx"), *(sorted(packs_at_hand.glob("insightface/models/*/det_*.onnx")) if packs_at_hand else [])]
     for file in files:
         turned = [node for node in onnx.load(str(file)).graph.node if node.op_type == "Transpose"]
         assert [tuple(node.attribute[0].ints) for node in turned] == [INTERLEAVED] * 9, file.name

@@ -169,9 +169,7 @@ def test_a_file_that_is_not_the_official_one_is_refused(tmp_path: Path, detects:
         packs.official("mine", tmp_path, server_of({f"{packs.RELEASES[0]}/mine.zip": content}, []))
 
 
-def test_the_pins_are_those_of_the_files_at_hand(face_weights: Path | None) -> None:
-    if face_weights is None:
-        pytest.skip("no pack of InsightFace at hand")
+def test_the_pins_are_those_of_the_files_at_hand(face_weights: Path) -> None:
     at_hand = {path.name: path for path in (face_weights / packs.HOME).glob("*/*.onnx")}
     compared = [name for name in packs.FILE_PINS if name in at_hand]
     assert compared

@@ -67,7 +67,7 @@ def _installed() -> None:
 def served(_installed: None, models: Path, ppocr_models: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository of the session's server: every exported test model, tiny ones, and a moody one."""
     root = tmp_path_factory.mktemp("served")
-    repositories = [models, ppocr_models, *([request.getfixturevalue("face_models")] if request.getfixturevalue("face_weights") else [])]
+    repositories = [models, ppocr_models, *([request.getfixturevalue("face_models")] if request.getfixturevalue("packs_at_hand") else [])]
     for repository in repositories:
         for name in ModelRepository(repository).names():
             shutil.copytree(repository / name, root / name, copy_function=_link)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from faults.rig import Rig, new_folder, opened
@@ -31,9 +32,16 @@ def photos(shared_images: Path | None, tmp_path_factory: pytest.TempPathFactory)
     for path in found:
         (folder / path.name).write_bytes(path.read_bytes())
     for seed in range(0 if found else PAINTED):
-        paint(folder / f"{seed:04}.jpg", seed, (640, 480))
+        _written(paint(folder / f"{seed:04}.png", seed, (640, 480)), f"ROLL {seed:02} FRAME")
     assert not found or len(found) == COUNT
     return folder
+
+
+def _written(path: Path, words: str) -> None:
+    pixels = cv2.imread(str(path))
+    cv2.rectangle(pixels, (30, 180), (610, 300), (255, 255, 255), cv2.FILLED)
+    cv2.putText(pixels, words, (60, 260), cv2.FONT_HERSHEY_DUPLEX, 1.6, (20, 20, 20), 2, cv2.LINE_AA)
+    cv2.imwrite(str(path), pixels)
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +85,14 @@ def test_vectors_are_those_of_the_cpu(rigs: dict[str, Rig]) -> None:
     assert min(_cosine(a["vector"], b["vector"]) for a, b in zip(mine, theirs, strict=True)) >= 0.9999
 
 
-def test_objects_are_those_of_the_cpu(rigs: dict[str, Rig]) -> None:
+def test_objects_are_those_of_the_cpu(rigs: dict[str, Rig], trained_weights: Path | None) -> None:
     sql = (
         "select p.path, o.label, array[o.bbox[1] * a.width, o.bbox[2] * a.height, o.bbox[3] * a.width, o.bbox[4] * a.height] as box"
         " from detected_objects o join asset_paths p on p.asset_id = o.asset_id join assets a on a.id = o.asset_id"
         f" where o.confidence >= {LEAST} order by p.path, o.label"
     )
     mine, theirs = both(rigs, sql)
-    assert mine
+    assert mine or not trained_weights  # an untrained detector sees nothing
     assert [(row["path"], row["label"]) for row in mine] == [(row["path"], row["label"]) for row in theirs]
     for row in mine:
         alike = [other["box"] for other in theirs if (other["path"], other["label"]) == (row["path"], row["label"])]
