@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+import psutil
+
 from benchmarks.figures import Figure, Skipped
 from benchmarks.machine import Meter, own_cpu_s
 from benchmarks.workspace import Workspace, open_workspace
@@ -23,6 +25,7 @@ class Bench:
     rounds: int | None = None
     figures: list[Figure] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    started: list[psutil.Process] = field(default_factory=list)  # servers that a suite has started: their work is ours
     _workspace: Workspace | None = None
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -31,9 +34,9 @@ class Bench:
         return self.rounds or (1 if self.smoke else default)
 
     def meter(self) -> Meter:
-        """What others take from now on; this process and its database server are ours."""
+        """What others take from now on; this process, its database server and those in started are ours."""
         server = self._workspace.postmaster if self._workspace else None
-        return Meter(lambda: own_cpu_s([server] if server else []))
+        return Meter(lambda: own_cpu_s([*([server] if server else []), *self.started]))
 
     async def workspace(self) -> Workspace:
         """One for the whole run, opened at first use."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 import numpy as np
+import psutil
 
 from benchmarks import pictures
 from benchmarks.bench import Bench
@@ -86,6 +87,7 @@ async def _server(bench: Bench) -> AsyncIterator[str | None]:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
     try:
+        bench.started.append(psutil.Process(process.pid))
         line = await process.stdout.readline() if process.stdout else b""
         yield json.loads(line)["grpc"] if line else None
     finally:
