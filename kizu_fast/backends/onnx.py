@@ -116,8 +116,8 @@ class OnnxBackend:
         loaded = self._loaded.get(spec.name)
         if loaded is None:
             raise TransientError(f"{spec.name}: not loaded")
-        executor = self._apart if spec.apart else self._executor
-        return await asyncio.get_running_loop().run_in_executor(executor, partial(_run, loaded.run, spec, inputs))
+        executor, run = (self._apart, _run_and_give_back) if spec.apart else (self._executor, _run)
+        return await asyncio.get_running_loop().run_in_executor(executor, partial(run, loaded.run, spec, inputs))
 
     async def unload(self, spec: ModelSpec) -> None:
         """The memory is back with the system when this returns, or once batches under way have ended."""
@@ -189,7 +189,7 @@ class OnnxBackend:
         profile: Path | None = None,
         check: bool = True,
     ) -> Any:  # onnxruntime has no types
-        options = self._options(shape, profile, half=is_half(path.parents[1].name), pattern=not spec.apart)
+        options = self._options(shape, profile, half=is_half(path.parents[1].name), apart=spec.apart)
         for folder in providers.cache_folders(chosen):
             _make(folder)
         try:
@@ -201,14 +201,16 @@ class OnnxBackend:
             raise ConfigError(f"backend {self._kind_name}: onnxruntime would run {spec.name} on {actual} instead; {self._kind.mend}")
         return session
 
-    def _options(self, shape: Shape | None, profile: Path | None, *, half: bool, pattern: bool) -> Any:
+    def _options(self, shape: Shape | None, profile: Path | None, *, half: bool, apart: bool) -> Any:
         options, levels = self._runtime.SessionOptions(), self._runtime.GraphOptimizationLevel
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # the lanes are the parallelism
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # beyond EXTENDED lie layouts for the CPU alone; those of fp16 convolutions end in a segmentation fault (1.32)
         options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED if half else levels.ORT_ENABLE_ALL
-        options.enable_cpu_mem_arena = self._arena  # it keeps the largest batch ever seen: with bounded batches that is flat
-        options.enable_mem_pattern = self._arena and pattern  # off: a captioner takes 270 MB less and as long (docs/decisions/012-describe.md)
+        # The arena keeps the largest batch ever seen: with bounded batches that is flat. What a captioner takes is lent for its seconds alone.
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = self._arena and not apart
+        if apart:  # packed weights lie beside the others and gain a loop nothing: docs/decisions/012-describe.md
+            options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = _SILENT
         if shape is not None:
             sizes = {"batch": shape.batch} | dict(zip(("height", "width"), shape.bucket or (), strict=False))
@@ -247,6 +249,13 @@ def _run(run: Run, spec: ModelSpec, inputs: Tensors) -> Outputs:
         raise PermanentError(f"{spec.name}: the graph refuses its input: {one_line(error)}") from error
     except refusals() as error:
         raise TransientError(f"{spec.name}: {one_line(error)}") from error
+
+
+def _run_and_give_back(run: Run, spec: ModelSpec, inputs: Tensors) -> Outputs:
+    try:
+        return _run(run, spec, inputs)
+    finally:
+        give_back_freed_memory()
 
 
 def _found(nodes: list[Any]) -> dict[str, Found]:
