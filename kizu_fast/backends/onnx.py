@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kizu_fast.backends import Profile, Running, providers
 from kizu_fast.backends.checks import Found, check_answer, compare, grey, one_line
-from kizu_fast.backends.memory import give_back_freed_memory
+from kizu_fast.backends.memory import give_back_freed_memory, return_large_blocks_at_once
 from kizu_fast.backends.providers import CPU, Limits
 from kizu_fast.backends.repository import ModelRepository, export_command
 from kizu_fast.backends.sessions import Outputs, Run, Shape, StaticSessions, bound, plain
@@ -138,6 +138,8 @@ class OnnxBackend:
         return self._loaded[spec.name].running
 
     def _open(self, spec: ModelSpec) -> _Loaded:
+        if spec.apart:
+            return_large_blocks_at_once()
         half = self._repository.half(spec.name) if self._kind.half else None
         path, precision = (self._repository.path(spec.name), "fp32") if half is None else (half, "fp16")
         if self._kind.static:
