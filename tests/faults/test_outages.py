@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.rig import FEW, Rig, WorkerProcess, opened, pass_time, show, until
+from faults.rig import FEW, MANY, Rig, WorkerProcess, opened, pass_time, show, until
 
 
 def paused_once(worker: WorkerProcess) -> None:
@@ -68,7 +68,7 @@ def narrow(data_dir: Path, template: Path, library: Path, tmp_path: Path) -> Ite
 
 
 def test_a_full_server_is_waited_for(narrow: Rig, library: Path) -> None:
-    narrow.ingest(library / "few", FEW)
+    narrow.ingest(library / "many", MANY)  # a connection may get through now and then: there must be work left
     worker = narrow.worker("--drain")
     in_the_midst(narrow, worker)
     with narrow.crowd():
@@ -76,7 +76,7 @@ def test_a_full_server_is_waited_for(narrow: Rig, library: Path) -> None:
         pass_time(2)
         assert worker.alive
     assert worker.ended() == 0
-    narrow.sound(FEW)
+    narrow.sound(MANY)
     paused_once(worker)
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kizu_fast import specs
-from kizu_fast.specs import YOLO_CANDIDATES, ModelSpec
+from kizu_fast.specs import YOLO_CANDIDATES, ModelSpec, TensorSpec
 
 FLOAT, UINT8, INT32, INT64 = 1, 2, 6, 7
+TYPES = {"float32": FLOAT, "uint8": UINT8, "int32": INT32}  # of specs.DTYPES
 SIDE, DIM, CONTEXT = 8, 192, 16  # DIM = SIDE * SIDE * 3: the tiny tower flattens and normalises
 
 
@@ -104,6 +105,23 @@ def clip_text() -> bytes:
     ]
     constants = [constant("repeat", repeat, FLOAT), constant("one", np.ones(1, np.float32), FLOAT)]
     return model(nodes, [tensor("tokens", INT32, ["batch", CONTEXT])], [tensor("text_features", FLOAT, ["batch", DIM])], constants)
+
+
+def stand_in(spec: ModelSpec) -> bytes:
+    """Takes what the spec says and answers zeros of the shapes that it says; an output's open dimension has length 1."""
+    nodes = [node("Shape", [spec.inputs[0].name], "shape"), node("Gather", ["shape", "first"], "batch")]
+    constants = [constant("first", np.zeros(1, np.int64), INT64)]
+    for output in spec.outputs:
+        rest, target, zero = (f"{output.name}_{part}" for part in ("rest", "target", "zero"))
+        constants.append(constant(rest, np.abs(np.array(output.shape, np.int64)), INT64))  # -1 is open
+        constants.append(constant(zero, np.zeros(1, specs.DTYPES[output.dtype]), TYPES[output.dtype]))
+        nodes += [node("Concat", ["batch", rest], target, axis=0), node("Expand", [zero, target], output.name)]
+    inputs, outputs = ([_declared(one) for one in tensors] for tensors in (spec.inputs, spec.outputs))
+    return model(nodes, inputs, outputs, constants)
+
+
+def _declared(one: TensorSpec) -> bytes:
+    return tensor(one.name, TYPES[one.dtype], ["batch", *(side if side != -1 else f"{one.name}_{axis}" for axis, side in enumerate(one.shape))])
 
 
 def yolo() -> bytes:

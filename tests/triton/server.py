@@ -67,6 +67,14 @@ class TritonServer:
             return bool(reply.status == 200)
         return False
 
+    def serves(self, model: str) -> bool:
+        with (
+            suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/models/{model}/ready", timeout=10) as reply,
+        ):
+            return bool(reply.status == 200)
+        return False
+
     def unload(self, model: str) -> None:
         """As an operator does, over HTTP."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.http}/v2/repository/models/{model}/unload", data=b"{}", method="POST")
