@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.triton, pytest.mark.usefixtures("_installed")]
 
 @pytest.mark.parametrize("variant", ["any", "gpu"])  # `cpu` is what benchmarks/triton.py starts, `tensorrt` wants TensorRT's own backend
 def test_a_server_loads_every_committed_configuration(variant: str, tmp_path: Path) -> None:
-    """This server has no GPU: it notes the accelerator of `gpu` and goes on without."""
+    """The server of the tests has no GPU: it notes the accelerator of `gpu` and goes on without."""
     models = tmp_path / "models"
     for spec in configs.default_specs():
         (models / spec.name / "1").mkdir(parents=True)
