@@ -29,6 +29,13 @@ def written(command: list[str], **exchanged: str) -> list[str]:
     return [exchanged.get(word.strip("/"), word) for word in words]
 
 
+def health_check(rig: Rig, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """`kizu-fast ...` as a process of its own, beside the rig's server."""
+    words = [rig.python, "-m", "kizu_fast.cli", *command[1:]]
+    env = {**os.environ, **rig.line.env, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(words, env=env, cwd=rig.line.cwd, capture_output=True, text=True, check=False)
+
+
 def answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
@@ -55,14 +62,7 @@ def test_the_worker_s_health_check_infers_and_asks_the_database(rig: Rig) -> Non
     command = written(SERVICES["worker"]["healthcheck"]["test"][1:], triton="fake")
     assert command[0] == "kizu-fast"
 
-    done = subprocess.run(
-        [rig.python, "-m", "kizu_fast.cli", *command[1:]],
-        env={**os.environ, **rig.line.env, "PYTHONPATH": str(ROOT)},
-        cwd=rig.line.cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = health_check(rig, command)
 
     assert done.returncode == 0, done.stderr
     assert "model fake-clip-text" in done.stdout
@@ -72,14 +72,7 @@ def test_the_worker_s_health_check_infers_and_asks_the_database(rig: Rig) -> Non
 def test_the_health_check_fails_where_the_backend_does_not_answer(rig: Rig) -> None:
     command = written(SERVICES["worker"]["healthcheck"]["test"][1:], triton="cuda")
 
-    done = subprocess.run(
-        [rig.python, "-m", "kizu_fast.cli", *command[1:]],
-        env={**os.environ, **rig.line.env, "PYTHONPATH": str(ROOT)},
-        cwd=rig.line.cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = health_check(rig, command)
 
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

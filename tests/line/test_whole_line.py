@@ -70,7 +70,7 @@ def test_a_search_answers_with_ranked_photos(line: Line) -> None:
     assert (understood["semantic"], understood["objects"], understood["text"]) == ("a dog on a beach", ["dog"], [])
     assert understood["words"] == ["dog", "beach"]
     assert "embedding" in understood["used"]
-    assert 1 <= len(answer["results"]) <= 2
+    assert len(answer["results"]) == 2
     assert set(answer["results"][0]) == {"asset_id", "path", "score", "taken_at", "objects", "faces", "text"}
     assert all(result["text"] is None for result in answer["results"])
     assert all(face == {"cluster": None, "name": None} for result in answer["results"] for face in result["faces"])

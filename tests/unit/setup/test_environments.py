@@ -1,8 +1,8 @@
 """setup/environments.py: locks that are complete and clean, environments that are shared and repairable."""
 
-import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,13 +14,8 @@ TRAINING = {"torch", "torchvision", "ultralytics", "open_clip_torch", "easyocr",
 
 
 @pytest.fixture
-def environments() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("environments", ROOT / "setup" / "environments.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def environments(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("environments")
 
 
 def packages(lock: Path) -> dict[str, str]:

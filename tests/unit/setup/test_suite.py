@@ -1,7 +1,6 @@
 """setup/suite.py: every folder of tests is run, once; what a part printed and how it ended is not lost."""
 
 import asyncio
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +12,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def suite() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("suite", ROOT / "setup" / "suite.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["suite"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def suite(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("suite")
 
 
 def test_every_folder_of_tests_is_in_one_part(suite: ModuleType) -> None:

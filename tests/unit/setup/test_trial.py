@@ -1,13 +1,12 @@
 """setup/trial.py: what `make run` decides by itself, and how it ends when interrupted."""
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,12 +16,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
-def trial(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("trial", ROOT / "setup" / "trial.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def trial(script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    module = script("trial")
     for name in CHOICES:
         monkeypatch.delenv(name, raising=False)
     yield module
