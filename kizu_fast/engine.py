@@ -28,6 +28,7 @@ from kizu_fast.builtin import Chosen, ExportedModels, FakeModels, Stock
 from kizu_fast.catalogue import register_models
 from kizu_fast.domain import ALL, Embedding, Operation, Photo, PhotoFacts, Result
 from kizu_fast.errors import ConfigError, OperationUnavailable
+from kizu_fast.gpu_decode import open_gpu_jpeg
 from kizu_fast.lanes import Lanes, StageTime, Turns, available_cores
 from kizu_fast.plan import plan
 from kizu_fast.registry import Chain, ModelType, Prepared, Registry
@@ -66,7 +67,7 @@ class EngineConfig:
     max_image_size: int = 2048  # pixels: no detector looks at a longer side
     max_pixels: int = 128_000_000
     max_file_bytes: int = 268_435_456
-    decode: str = "scaled"  # scaled | exact
+    decode: str = "scaled"  # scaled | exact | gpu: scaled there
     limits: Limits = field(default_factory=Limits)  # of accelerators
     triton_urls: str = "127.0.0.1:8001"  # host:port of gRPC, a comma list
     triton_shm: str = "auto"  # auto | on | off
@@ -99,8 +100,9 @@ class _Serving:
 class Engine:
     """Made by open_engine. Every method belongs to the loop that opened it; none blocks it."""
 
-    def __init__(self, config: EngineConfig, *, registry: Registry, backend: Backend, stock: Stock, lanes: Lanes) -> None:
+    def __init__(self, config: EngineConfig, *, registry: Registry, backend: Backend, stock: Stock, lanes: Lanes, jpeg: imaging.JpegDecoder) -> None:
         self.registry = registry
+        self._jpeg = jpeg
         self._config, self._backend, self._stock, self._lanes = config, backend, stock, lanes
         self._slots: Slots = lanes.turns if backend.profile.in_lanes else Turns(backend.profile.lanes)
         self._apart: Slots = Turns(1)
@@ -152,13 +154,14 @@ class Engine:
         Raises ImageUnreadable, ImageTooLarge; messages name no file.
         """
         config = self._config
-        short_side = SHORT_SIDE if config.decode == "scaled" else None
+        short_side = None if config.decode == "exact" else SHORT_SIDE
         work = partial(
             imaging.decode,
             max_pixels=config.max_pixels,
             max_bytes=config.max_file_bytes,
             short_side=short_side,
             long_side=self.long_side(operations),
+            jpeg=self._jpeg,
         )
         return await self._lanes.run("decode", work, data)
 
@@ -302,8 +305,8 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
     registry may hold models of the caller's own: its defaults are kept. backend replaces the configured one (tests).
     Raises ConfigError in one line: a missing model, random weights that were not allowed, a backend that is not there.
     """
-    if config.decode not in ("scaled", "exact"):
-        raise ConfigError(f"KIZU_DECODE is {config.decode!r}; it may be scaled or exact")
+    if config.decode not in ("scaled", "exact", "gpu"):
+        raise ConfigError(f"KIZU_DECODE is {config.decode!r}; it may be scaled, exact or gpu")
     if backend is None and config.backend in KINDS:
         require_provider(config.backend, KINDS[config.backend])  # before anything is said of models: those would not help
     stock = stock_of(config)
@@ -312,9 +315,10 @@ async def open_engine(config: EngineConfig, *, registry: Registry | None = None,
     wanted = plan(config.operations).operations
     defaults = [registry.default(TYPES[operation]) for operation in wanted if operation not in _OPTIONAL]
     stock.require([name for name in defaults if name in stock.names()])
+    jpeg = await asyncio.to_thread(open_gpu_jpeg) if config.decode == "gpu" else imaging.turbo_jpeg
     lanes = Lanes(config.lanes or available_cores())
     try:
-        engine = Engine(config, registry=registry, backend=backend or _backend(config, lanes), stock=stock, lanes=lanes)
+        engine = Engine(config, registry=registry, backend=backend or _backend(config, lanes), stock=stock, lanes=lanes, jpeg=jpeg)
     except ConfigError:
         await lanes.close()
         raise

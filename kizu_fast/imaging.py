@@ -1,7 +1,9 @@
 """Bytes in, an upright RGB photo out. The kind of a file is told by its content; the caps are checked on the header, before a decoder allocates."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -16,7 +18,7 @@ from kizu_fast.errors import ImageTooLarge, ImageUnreadable
 from kizu_fast.exif import read_exif, xmp_orientation
 from kizu_fast.headers import MIME_TYPES, PILLOW_FAULTS, exif_block, looks_like_picture, open_picture, unreadable, xmp_packet
 
-__all__ = ["SHORT_SIDE", "decode", "looks_like_picture", "read_facts"]
+__all__ = ["SHORT_SIDE", "JpegDecoder", "decode", "looks_like_picture", "read_facts", "turbo_jpeg"]
 
 SHORT_SIDE = 720  # pixels: smaller costs CLIP fidelity, larger costs time (docs/decisions/005-decode.md)
 
@@ -28,6 +30,9 @@ _LARGE_WEBP_PIXELS = 24_000_000  # above it Pillow's animation decoder holds fou
 _MAX_WAVELET_PIXELS = 64_000_000  # decoded at once; OpenJPEG needs 12 bytes for each, Pillow 4 more
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 
+JpegDecoder: TypeAlias = Callable[[bytes, int, int], NDArray[np.uint8]]
+"""(data, height, width) to (height, width, 3) RGB as stored, not yet turned, in the file's own colour space. Raises ValueError for what it will not take."""
+
 
 def read_facts(data: bytes, *, max_pixels: int, max_bytes: int) -> PhotoFacts:
     """Size and EXIF from the header; no pixel is decoded. Raises ImageUnreadable or ImageTooLarge without the file's name."""
@@ -35,10 +40,18 @@ def read_facts(data: bytes, *, max_pixels: int, max_bytes: int) -> PhotoFacts:
     return _facts(image, data)
 
 
-def decode(data: bytes, *, max_pixels: int, max_bytes: int, short_side: int | None = SHORT_SIDE, long_side: int = 1) -> tuple[Photo, PhotoFacts]:
+def turbo_jpeg(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    """The fastest decoder on a CPU and the strictest: JpegDecoder. Scales inside the decoder, so height and width are 1/1, 1/2, 1/4 or 1/8 of the picture."""
+    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True, min_height=height, min_width=width)
+    return pixels
+
+
+def decode(  # each is a plain choice of the caller's
+    data: bytes, *, max_pixels: int, max_bytes: int, short_side: int | None = SHORT_SIDE, long_side: int = 1, jpeg: JpegDecoder = turbo_jpeg
+) -> tuple[Photo, PhotoFacts]:
     """The upright picture, scaled down while its sides stay >= short_side and >= long_side (never up); None: in full. Blocks, releases the GIL.
 
-    JPEG is scaled by powers of two inside the decoder, everything else by whole-number box averages. Of several frames or pages the first.
+    JPEG is scaled by powers of two inside its decoder, everything else by whole-number box averages. Of several frames or pages the first.
     Raises ImageUnreadable or ImageTooLarge without the file's name.
     """
     image = open_picture(data, max_pixels=max_pixels, max_bytes=max_bytes)
@@ -46,7 +59,7 @@ def decode(data: bytes, *, max_pixels: int, max_bytes: int, short_side: int | No
     size = image.size
     reduction = max(1, min(min(size) // short_side, max(size) // long_side)) if short_side else 1
     try:
-        pixels = _jpeg(image, data, reduction) if image.format in ("JPEG", "MPO") else _other(image, data, reduction)
+        pixels = _jpeg(image, data, reduction, jpeg) if image.format in ("JPEG", "MPO") else _other(image, data, reduction)
     except Image.DecompressionBombError:
         raise ImageTooLarge(f"a picture inside the file is larger than KIZU_MAX_PIXELS={max_pixels} allows") from None
     except (*PILLOW_FAULTS, cv2.error) as error:
@@ -91,15 +104,14 @@ def _facts(image: Image.Image, data: bytes) -> PhotoFacts:
     )
 
 
-def _jpeg(image: Image.Image, data: bytes, reduction: int) -> NDArray[np.uint8]:
-    """sRGB, not yet turned. simplejpeg is the fastest and the strictest; what it will not take is Pillow's to judge (odd or CMYK, or damaged)."""
+def _jpeg(image: Image.Image, data: bytes, reduction: int, jpeg: JpegDecoder) -> NDArray[np.uint8]:
+    """sRGB, not yet turned. What the decoder will not take is Pillow's to judge (odd or CMYK, or damaged)."""
     _refuse_scan_bomb(image, data)
     scale = next((scale for scale in _DCT_SCALES if scale <= reduction), 1)
     width, height = image.size
     if image.mode in ("RGB", "L"):
-        least = {"min_width": -(-width // scale), "min_height": -(-height // scale)} if scale > 1 else {}
         try:
-            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True, **least)
+            pixels = jpeg(data, -(-height // scale), -(-width // scale))
         except ValueError:
             pass
         else:

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(default=268_435_456, ge=1, validation_alias="KIZU_MAX_FILE_BYTES")
     db_pooler: Literal["auto", "direct", "session", "transaction"] = Field(default="auto", validation_alias="KIZU_DB_POOLER")
     pg_user: str = Field(default="nobody", validation_alias="KIZU_PG_USER")
-    decode: Literal["scaled", "exact"] = Field(default="scaled", validation_alias="KIZU_DECODE")
+    decode: Literal["scaled", "exact", "gpu"] = Field(default="scaled", validation_alias="KIZU_DECODE")
     metrics_port: int | None = Field(default=None, ge=1, le=65535, validation_alias="KIZU_METRICS_PORT")
     metrics_host: str = Field(default="127.0.0.1", validation_alias="KIZU_METRICS_HOST")
     gpu_memory_mb: int | None = Field(default=None, ge=256, validation_alias="KIZU_GPU_MEMORY_MB")

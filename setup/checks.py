@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COMPOSE = ("docker-compose.triton.yml", "deploy/compose.plans.yml")
+COMPOSE = ("docker-compose.triton.yml", "deploy/compose.decode.yml", "deploy/compose.plans.yml")
 MANIFESTS = ("export.yaml", "triton.yaml", "worker.yaml")  # scaling.yaml is KEDA's, of which no schema is at hand: tests read it
 SOURCES = ["kizu_fast", "export", "benchmarks", "setup", "tests"]
 

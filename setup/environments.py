@@ -24,8 +24,8 @@ ROOT = HERE.parent
 FOLDERS = {"run": ".venv", "dev": ".venv-dev", "export": ".venv-export", "triton": ".venv-triton"}
 BENEATH = {"dev": "run"}  # dev holds only what run does not
 LINKED = {"triton"}  # used as it is, without the clone in it
-FREE_GB = {"run": 1.5, "dev": 0.5, "export": 10.0, "triton": 1.0}  # installed size and pip's unpacking
-EXTRAS = {"run": "cpu,openvino,embedded,triton", "dev": "cpu,openvino,embedded,triton,dev", "export": "cpu,embedded,export"}
+FREE_GB = {"run": 1.5, "dev": 2.0, "export": 10.0, "triton": 1.0}  # installed size and pip's unpacking
+EXTRAS = {"run": "cpu,openvino,embedded,triton", "dev": "cpu,openvino,embedded,triton,gpu-decode,dev", "export": "cpu,embedded,export"}
 STAMP = "complete"
 # Parts of packages that no command of ours uses, below site-packages: 77 of openvino's 181 MB are for other devices and file formats.
 _FORMATS = ("gguf", "jax", "paddle", "pytorch", "tensorflow", "tensorflow_lite")

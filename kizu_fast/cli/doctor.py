@@ -14,7 +14,8 @@ from rich.table import Table
 from kizu_fast.backends import Running
 from kizu_fast.cli.output import print_json, remark, table_console
 from kizu_fast.engine import open_engine
-from kizu_fast.errors import KizuError
+from kizu_fast.errors import ConfigError, KizuError
+from kizu_fast.gpu_decode import open_gpu_jpeg
 from kizu_fast.settings import BackendName, Settings, load_settings
 from kizu_fast.survey import survey
 from kizu_fast.worker.config import engine_config
@@ -65,7 +66,8 @@ def doctor(
 async def examine(settings: Settings) -> list[Check]:
     """All checks, each on its own: one that fails hides no other."""
     checks = [_machine(), _disk(settings), *_settings(settings)]
-    checks += await _models(settings)
+    checks += await asyncio.to_thread(_decode, settings)
+    checks += await _models(settings.model_copy(update={"decode": "scaled"}))  # what decodes has its own line
     checks += await _database(settings)
     return checks
 
@@ -101,6 +103,17 @@ def _settings(settings: Settings) -> list[Check]:
     if settings.redis_url is not None:
         checks.append(Check("redis", ok=True, detail="REDIS_URL is set and not used: the queue is in PostgreSQL"))
     return checks
+
+
+def _decode(settings: Settings) -> list[Check]:
+    """Whether the GPU that is to decode does, proved by a picture."""
+    if settings.decode != "gpu":
+        return []
+    try:
+        open_gpu_jpeg()
+    except ConfigError as error:
+        return [Check("decode", ok=False, detail=str(error), fix="KIZU_DECODE=scaled kizu-fast doctor")]
+    return [Check("decode", ok=True, detail="JPEG by NVIDIA DALI on the GPU, scaled there")]
 
 
 async def _models(settings: Settings) -> list[Check]:

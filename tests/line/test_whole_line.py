@@ -420,6 +420,20 @@ def test_doctor_names_what_is_missing_and_the_command_that_mends_it(line: Line, 
     assert any(not check["ok"] and "export" in (check["detail"] + str(check["fix"])) for check in said["checks"])
 
 
+def test_a_gpu_that_is_to_decode_and_is_not_there_is_an_error_never_a_silent_cpu(line: Line) -> None:
+    told = line.run("doctor", "--json", check=False, KIZU_DECODE="gpu")
+    checks = {check["name"]: check for check in json.loads(told.stdout)["checks"]}
+    if checks["decode"]["ok"]:
+        pytest.skip("this machine has a GPU that decodes")
+    worked = line.run("worker", "--drain", check=False, KIZU_DECODE="gpu")
+
+    assert (told.returncode, worked.returncode) == (1, 1)
+    assert checks["decode"]["detail"].startswith("KIZU_DECODE=gpu")
+    assert "KIZU_DECODE=scaled" in checks["decode"]["fix"]
+    assert "KIZU_DECODE=scaled decodes without it" in worked.stderr
+    assert "Traceback" not in worked.stderr
+
+
 def test_an_accelerator_that_is_not_there_is_an_error_never_a_silent_cpu(line: Line) -> None:
     for backend in ("cuda", "tensorrt", "coreml", "openvino", "triton"):
         done = line.run("worker", "--backend", backend, "--drain", check=False)

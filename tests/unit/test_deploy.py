@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.triton.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PLANS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "deploy/compose.plans.yml").read_text())["services"]  # laid over the other file
+DECODE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.decode.yml").read_text())["services"]["worker"]  # likewise
 EVERY = {**PLANS, **SERVICES}
 BUILT = ("export", "worker", "plans", "check")
 MANIFESTS = [document for path in sorted((ROOT / "deploy/kubernetes").glob("*.yaml")) for document in yaml.safe_load_all(path.read_text())]
@@ -90,6 +91,23 @@ def test_a_server_of_plans_starts_only_after_they_were_found_to_be_of_this_machi
     assert PLANS["triton"]["depends_on"] == {"check": {"condition": "service_completed_successfully"}}
     assert PLANS["check"]["command"][:4] == ["python", "-m", "export.plans", "--check"]
     assert "--model-repository=/models-plans" in PLANS["triton"]["command"]
+
+
+def test_an_image_that_another_one_stands_on_is_built_first() -> None:
+    (base,) = [line.split()[1] for line in (ROOT / "deploy/docker/plans.Dockerfile").read_text().splitlines() if line.startswith("FROM")]
+
+    assert base == SERVICES["export"]["image"]
+    assert PLANS["plans"]["build"]["additional_contexts"] == {base: "service:export"}
+
+
+def test_a_worker_that_decodes_on_the_gpu_has_one_and_the_decoder_that_was_tested() -> None:
+    (install,) = [line for line in (ROOT / DECODE["build"]["dockerfile"]).read_text().splitlines() if "nvidia-dali" in line]
+    pinned = next(word for word in install.split() if word.startswith("nvidia-dali")).rstrip(";")
+
+    assert any(line.startswith(pinned + " ;") for line in (ROOT / "setup/dev.lock").read_text().splitlines())
+    assert (DECODE["build"]["args"], DECODE["environment"]) == ({"DECODE": "gpu"}, {"KIZU_DECODE": "gpu"})
+    assert "gpu" in DECODE["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"]
+    assert DECODE["image"] != SERVICES["worker"]["image"]
 
 
 def test_the_request_of_triton_s_health_check_fits_the_text_tower() -> None:
