@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kizu_fast.backends.repository import export_command
-from kizu_fast.errors import ConfigError
+from kizu_fast.backends.sessions import Run
+from kizu_fast.errors import ConfigError, PermanentError, TransientError
 from kizu_fast.specs import DTYPES, ModelSpec, Tensors, TensorSpec
 
 _GREY = 114
@@ -39,6 +40,16 @@ def grey(spec: ModelSpec) -> dict[str, NDArray[np.generic]]:
     """A batch of one that any model answers: grey pixels, zeros elsewhere. spec has fixed shapes (ModelSpec.at)."""
     row = {tensor.name: np.full(tensor.shape, _GREY if tensor.dtype == "uint8" else 0, DTYPES[tensor.dtype]) for tensor in spec.inputs}
     return spec.stack([row])
+
+
+def prove(spec: ModelSpec, backend: str, run: Run) -> None:
+    """One inference on grey, of the largest bucket. Raises ConfigError when it fails, or when the outputs are not what the spec says."""
+    shaped = spec.at(spec.buckets[-1]) if spec.buckets else spec
+    try:
+        outputs = run(shaped, grey(shaped))
+    except (PermanentError, TransientError) as error:
+        raise ConfigError(f"{spec.name} does not run on {backend}: {error}; run: {export_command(spec.name)}") from error
+    check_answer(spec, backend, outputs)
 
 
 def check_answer(spec: ModelSpec, backend: str, outputs: Tensors) -> None:

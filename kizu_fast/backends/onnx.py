@@ -1,26 +1,19 @@
 """onnxruntime: cpu, cuda, tensorrt and coreml differ by a list of providers, not by a class."""
 
-import asyncio
 import importlib
 import json
-import os
-import sys
 import tempfile
-import threading
 from collections.abc import Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kizu_fast.backends import Profile, Running, providers
-from kizu_fast.backends.checks import Found, check_answer, compare, grey, one_line
-from kizu_fast.backends.memory import give_back_freed_memory, return_large_blocks_at_once
+from kizu_fast.backends.checks import Found, compare, one_line, prove
+from kizu_fast.backends.opened import Opened, OpenModels
 from kizu_fast.backends.providers import CPU, Limits
 from kizu_fast.backends.repository import ModelRepository, export_command
 from kizu_fast.backends.sessions import Outputs, Run, Shape, StaticSessions, bound, plain
@@ -28,8 +21,6 @@ from kizu_fast.errors import ConfigError, PermanentError, TransientError
 from kizu_fast.specs import ModelSpec, Tensors, is_half
 
 _SILENT = 4  # fatal only: errors reach us as exceptions, and a progress bar shares the terminal
-_NICEST = 19
-_NICE = 10  # a tenth of the time that a lane gets when they want the same core
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +59,6 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    run: Run
-    running: Running
-
-
 class OnnxBackend:
     """Sessions of one kind, shared by all lanes."""
 
@@ -99,56 +84,38 @@ class OnnxBackend:
         slots = lanes if self._kind.in_lanes else self._kind.lanes
         self.profile = Profile(lanes=slots, full_batches=self._kind.full_batches, in_lanes=self._kind.in_lanes)
         self._repository, self._arena, self._limits = repository, arena, limits or Limits()
-        self._own = ThreadPoolExecutor(slots, thread_name_prefix="onnx") if executor is None or not self._kind.in_lanes else None
-        self._executor: Executor = self._own or executor or ThreadPoolExecutor(slots)
-        # Threads are made at first use: without a captioner there is none.
-        self._apart = ThreadPoolExecutor(1, thread_name_prefix="apart", initializer=_yield_to_the_others)
-        self._loaded: dict[str, _Loaded] = {}
+        self._models = OpenModels(self._open, slots=slots, executor=executor if self._kind.in_lanes else None)
         self._runtime.set_default_logger_severity(_SILENT)
 
     async def load(self, spec: ModelSpec) -> None:
         """Open a session, compare it with the spec, prove it by an inference. Raises ConfigError naming model and cause."""
-        if spec.name not in self._loaded:
-            self._loaded[spec.name] = await asyncio.get_running_loop().run_in_executor(self._executor, self._open, spec)
+        await self._models.load(spec)
 
-    async def infer(self, spec: ModelSpec, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
+    async def infer(self, spec: ModelSpec, inputs: Tensors) -> Outputs:
         """Raises PermanentError for inputs that the graph refuses, TransientError for everything else."""
-        loaded = self._loaded.get(spec.name)
-        if loaded is None:
-            raise TransientError(f"{spec.name}: not loaded")
-        executor, run = (self._apart, _run_and_give_back) if spec.apart else (self._executor, _run)
-        return await asyncio.get_running_loop().run_in_executor(executor, partial(run, loaded.run, spec, inputs))
+        return await self._models.infer(spec, inputs)
 
     async def unload(self, spec: ModelSpec) -> None:
         """The memory is back with the system when this returns, or once batches under way have ended."""
-        if self._loaded.pop(spec.name, None) is not None:
-            await asyncio.get_running_loop().run_in_executor(self._executor, give_back_freed_memory)
+        await self._models.unload(spec)
 
     async def close(self) -> None:
         """Release everything."""
-        self._loaded.clear()
-        for executor in (self._apart, self._own):
-            if executor:
-                await asyncio.to_thread(executor.shutdown, wait=True)
+        await self._models.close()
 
     def describe(self, spec: ModelSpec) -> Running:
         """Raises ConfigError if it is not loaded."""
-        if spec.name not in self._loaded:
-            raise ConfigError(f"{spec.name} is not loaded")
-        return self._loaded[spec.name].running
+        return self._models.describe(spec)
 
-    def _open(self, spec: ModelSpec) -> _Loaded:
-        if spec.apart:
-            return_large_blocks_at_once()
+    def _open(self, spec: ModelSpec) -> Opened:
         half = self._repository.half(spec.name) if self._kind.half else None
         path, precision = (self._repository.path(spec.name), "fp32") if half is None else (half, "fp16")
         if self._kind.static:
             run, note = self._open_static(spec, path)
         else:
             run, note = self._open_free(spec, path, precision)
-        give_back_freed_memory()
-        actual = self._kind.providers[0][0]
-        return _Loaded(run, Running(provider=actual, device=self._kind.device, precision=precision, threads=1, note=note))
+        running = Running(provider=self._kind.providers[0][0], device=self._kind.device, precision=precision, threads=1, note=note)
+        return Opened(partial(_run, run), running)
 
     def _open_free(self, spec: ModelSpec, path: Path, precision: str) -> tuple[Run, str | None]:
         """One session for all shapes, and which of its nodes run on the CPU."""
@@ -158,7 +125,7 @@ class OnnxBackend:
             session = self._session(spec, path, chosen, profile=Path(folder) if accelerated else None)
             self._check(session, spec)
             run = bound(self._runtime, session, self._kind.device) if accelerated else plain(session)
-            self._prove(run, spec)
+            prove(spec, self._kind_name, partial(_run, run))
             note = _placement(session) if accelerated else None
         return run, note
 
@@ -173,7 +140,7 @@ class OnnxBackend:
             sizes=sorted({1, self.profile.largest_batch(spec)}),
         )
         last = Shape(spec.buckets[-1] if spec.buckets else None, 1)
-        self._prove(sessions.run, spec)
+        prove(spec, self._kind_name, partial(_run, sessions.run))
         if last in sessions.fallen_back:
             raise ConfigError(f"backend {self._kind_name}: {spec.name} does not run there: {sessions.fallen_back[last]}; {self._kind.mend}")
         for bucket in spec.buckets:
@@ -227,15 +194,6 @@ class OnnxBackend:
         compare(spec, "input", spec.inputs, _found(session.get_inputs()))
         compare(spec, "output", spec.outputs, _found(session.get_outputs()))
 
-    def _prove(self, run: Run, spec: ModelSpec) -> None:
-        """One inference on grey. Raises ConfigError when it fails, or when the outputs are not what the spec says."""
-        shaped = spec.at(spec.buckets[-1]) if spec.buckets else spec
-        try:
-            outputs = _run(run, shaped, grey(shaped))
-        except (PermanentError, TransientError) as error:
-            raise ConfigError(f"{spec.name} does not run on {self._kind_name}: {error}; run: {export_command(spec.name)}") from error
-        check_answer(spec, self._kind_name, outputs)
-
 
 def require_provider(name: str, kind: Kind, runtime: ModuleType | None = None) -> None:
     """Raises ConfigError when onnxruntime, or the provider that a kind asks for first, is not installed. That it is says nothing about a device."""
@@ -251,13 +209,6 @@ def _run(run: Run, spec: ModelSpec, inputs: Tensors) -> Outputs:
         raise PermanentError(f"{spec.name}: the graph refuses its input: {one_line(error)}") from error
     except refusals() as error:
         raise TransientError(f"{spec.name}: {one_line(error)}") from error
-
-
-def _run_and_give_back(run: Run, spec: ModelSpec, inputs: Tensors) -> Outputs:
-    try:
-        return _run(run, spec, inputs)
-    finally:
-        give_back_freed_memory()
 
 
 def _found(nodes: list[Any]) -> dict[str, Found]:
@@ -296,10 +247,3 @@ def refusals() -> tuple[type[Exception], ...]:
     """Whatever onnxruntime raises. Its own exceptions share no base class."""
     own = [value for value in vars(_state()).values() if isinstance(value, type) and issubclass(value, Exception)]
     return (*own, RuntimeError, ValueError, MemoryError)
-
-
-def _yield_to_the_others() -> None:
-    """Let the calling thread take only what the lanes leave of the cores. On Linux every thread has a niceness of its own; elsewhere it is the process's."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + _NICE, _NICEST))

@@ -1,24 +1,22 @@
 """OpenVINO on the CPU: the same ONNX files, in bf16 where the processor computes in it (docs/decisions/019-accelerators.md)."""
 
-import asyncio
 import importlib
 import queue
 import sys
 from collections.abc import Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kizu_fast.backends import Profile, Running
-from kizu_fast.backends.checks import Found, check_answer, compare, grey, one_line
-from kizu_fast.backends.memory import give_back_freed_memory
+from kizu_fast.backends.checks import Found, compare, one_line, prove
+from kizu_fast.backends.opened import Opened, OpenModels
 from kizu_fast.backends.repository import ModelRepository, export_command
+from kizu_fast.backends.sessions import Outputs
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
 from kizu_fast.specs import ModelSpec, Tensors
 
@@ -26,12 +24,6 @@ _DEVICE = "CPU"
 _MEND = "install it with: pip install 'kizu-fast[openvino]', or run with --backend cpu"
 _DTYPES = {"u8": "uint8", "f16": "float16", "f32": "float32", "i32": "int32"}
 _PRECISIONS = {"bf16": "bf16", "f16": "fp16", "f32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    requests: "queue.SimpleQueue[Any]"  # one openvino.InferRequest per lane: a request holds the tensors of one inference
-    running: Running
 
 
 class OpenvinoBackend:
@@ -57,42 +49,32 @@ class OpenvinoBackend:
             raise ConfigError(f"backend openvino: this build has no device for this processor; {_MEND}")
         self.profile = Profile(lanes=lanes, in_lanes=True)
         self._repository, self._lanes = repository, lanes
-        self._own = ThreadPoolExecutor(lanes, thread_name_prefix="openvino") if executor is None else None
-        self._executor: Executor = executor or self._own or ThreadPoolExecutor(lanes)
-        self._loaded: dict[str, _Loaded] = {}
+        self._models = OpenModels(self._open, slots=lanes, executor=executor)
         self._options = _options(self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES"), lanes)
         if cache is not None and _writable(cache):
             self._core.set_property({"CACHE_DIR": str(cache)})
 
     async def load(self, spec: ModelSpec) -> None:
         """Compile, compare with the spec, prove by an inference. Raises ConfigError naming model and cause."""
-        if spec.name not in self._loaded:
-            self._loaded[spec.name] = await asyncio.get_running_loop().run_in_executor(self._executor, self._open, spec)
+        await self._models.load(spec)
 
-    async def infer(self, spec: ModelSpec, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
+    async def infer(self, spec: ModelSpec, inputs: Tensors) -> Outputs:
         """Raises PermanentError for inputs that the spec refuses, TransientError for everything else."""
-        loaded = self._loaded.get(spec.name)
-        if loaded is None:
-            raise TransientError(f"{spec.name}: not loaded")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, partial(_run, loaded.requests, spec, inputs))
+        return await self._models.infer(spec, inputs)
 
     async def unload(self, spec: ModelSpec) -> None:
-        """The memory is free once batches under way have ended."""
-        self._loaded.pop(spec.name, None)
+        """The memory is back with the system when this returns, or once batches under way have ended."""
+        await self._models.unload(spec)
 
     async def close(self) -> None:
         """Release everything."""
-        self._loaded.clear()
-        if self._own:
-            await asyncio.to_thread(self._own.shutdown, wait=True)
+        await self._models.close()
 
     def describe(self, spec: ModelSpec) -> Running:
         """Raises ConfigError if it is not loaded."""
-        if spec.name not in self._loaded:
-            raise ConfigError(f"{spec.name} is not loaded")
-        return self._loaded[spec.name].running
+        return self._models.describe(spec)
 
-    def _open(self, spec: ModelSpec) -> _Loaded:
+    def _open(self, spec: ModelSpec) -> Opened:
         path = self._repository.path(spec.name)
         try:
             model = self._core.read_model(str(path))
@@ -105,22 +87,13 @@ class OpenvinoBackend:
         requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self._lanes):
             requests.put(compiled.create_infer_request())
-        self._prove(requests, spec)
-        del model
-        give_back_freed_memory()
-        return _Loaded(requests, Running(provider="OpenVINO", device="cpu", precision=_PRECISIONS.get(precision, precision), threads=1))
-
-    @staticmethod
-    def _prove(requests: "queue.SimpleQueue[Any]", spec: ModelSpec) -> None:
-        shaped = spec.at(spec.buckets[-1]) if spec.buckets else spec
-        try:
-            outputs = _run(requests, shaped, grey(shaped))
-        except (PermanentError, TransientError) as error:
-            raise ConfigError(f"{spec.name} does not run on openvino: {error}; run: {export_command(spec.name)}") from error
-        check_answer(spec, "openvino", outputs)
+        run = partial(_run, requests)
+        prove(spec, "openvino", run)
+        running = Running(provider="OpenVINO", device="cpu", precision=_PRECISIONS.get(precision, precision), threads=1)
+        return Opened(run, running)
 
 
-def _run(requests: "queue.SimpleQueue[Any]", spec: ModelSpec, inputs: Tensors) -> dict[str, NDArray[np.generic]]:
+def _run(requests: "queue.SimpleQueue[Any]", spec: ModelSpec, inputs: Tensors) -> Outputs:
     """Start an asynchronous request and wait for it, the interpreter free meanwhile. openvino would cast and reshape what does not fit: checked first."""
     _check(spec, inputs)
     request = requests.get()
