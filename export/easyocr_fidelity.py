@@ -105,10 +105,11 @@ class Theirs:
     def read(self, photo: Photo) -> tuple[list[Line], list[Line]]:
         """Lines in full precision, and by the eight-bit recogniser in the same places."""
         grey = cv2.cvtColor(photo.pixels, cv2.COLOR_RGB2GRAY)
-        level, slanted = self._full.detect(photo.pixels, reformat=False)
-        full, quantised = (
-            [_line(found) for found in each.recognize(grey, level[0], slanted[0], reformat=False)] for each in (self._full, self._quantised)
-        )
+        with quiet():
+            level, slanted = self._full.detect(photo.pixels, reformat=False)
+            full, quantised = (
+                [_line(found) for found in each.recognize(grey, level[0], slanted[0], reformat=False)] for each in (self._full, self._quantised)
+            )
         return full, quantised
 
 

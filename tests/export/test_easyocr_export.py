@@ -1,5 +1,6 @@
 """Recognisers of every script with seeded random weights, their characters and languages, and what is refused."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from export.download import Downloader
 from export.sources import easyocr as source
 from export.wanted import Original
 from export.weights import Weights
+from kizu_fast.backends.onnx import OnnxBackend
 from kizu_fast.backends.repository import ModelRepository
 from kizu_fast.errors import ConfigError
 from kizu_fast.models.easyocr_languages import KNOWN, RECOGNISERS, recogniser_for
@@ -148,6 +150,25 @@ def test_the_installed_models_say_what_they_are(easyocr_models: Path) -> None:
         manifest = json.loads((easyocr_models / name / "manifest.json").read_text())
         assert (manifest["source"], manifest["licence"]) == ("folder", "Apache-2.0")
     assert ModelRepository(easyocr_models).manifest(recogniser).parity["score_difference"] <= builder.MAX_SCORE_DIFFERENCE
+
+
+def test_answers_are_a_fraction_of_the_picture(easyocr_models: Path) -> None:
+    """What Triton would send back: maps in bytes, ids of characters, no raw head."""
+    models = ModelRepository(easyocr_models)
+
+    async def bytes_of(name: str) -> tuple[int, int]:
+        backend, spec = OnnxBackend(models), models.spec(name)
+        shaped = spec.at(spec.buckets[-1])
+        rows = {tensor.name: np.zeros((1, *tensor.shape), np.uint8) for tensor in shaped.inputs if tensor.dtype == "uint8"}
+        rest = {tensor.name: np.ones((1, *tensor.shape), tensor.dtype) for tensor in shaped.inputs if tensor.dtype != "uint8"}
+        await backend.load(spec)
+        outputs = await backend.infer(shaped, rows | rest)
+        await backend.close()
+        return sum(array.nbytes for array in rows.values()), sum(array.nbytes for array in outputs.values())
+
+    for name in easyocr_names("english_g2"):
+        sent, got = asyncio.run(bytes_of(name))
+        assert got <= 0.5 * sent, name
 
 
 def test_the_two_files_may_lie_as_easyocr_itself_keeps_them(easyocr_weights: Path, tmp_path: Path) -> None:
