@@ -172,7 +172,7 @@ def _lock(name: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         python = Path(folder) / "bin" / "python"
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        beneath = ["-c", HERE / f"{BENEATH[name]}.lock"] if name in BENEATH else []
+        beneath: list[str | Path] = ["-c", HERE / f"{BENEATH[name]}.lock"] if name in BENEATH else []
         subprocess.run([python, "-m", "pip", "install", "--quiet", *beneath, "hatchling", "editables", f"{ROOT}[{EXTRAS[name]}]"], check=True)
         frozen = subprocess.run(
             [python, "-m", "pip", "freeze", "--exclude", "kizu-fast", "--exclude", NEVER], check=True, capture_output=True, text=True
