@@ -1,8 +1,12 @@
 """Packs of InsightFace's make with random weights: the same operators, layouts and file names, a thousandth of the size.
 
-None of the larger packs can be had without a network, and none may be shipped.
+None of the larger packs can be had without a network, and none may be shipped. For measuring speed alone, a pack of true size:
+
+    python tests/made_packs.py DIR          makes DIR/insightface/models/made_10g: SCRFD-10G as its configuration says, which finds nothing
+    FACE_MODEL_NAME=made_10g python -m export --models face --weights DIR
 """
 
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,6 +90,48 @@ def detector(
     return made.file(path, (1, 3, side, side), ends[:outputs])
 
 
+def detector_10g(path: Path) -> Path:
+    """SCRFD-10G at true size: 10 billion multiplications at 640 x 480. Scores lie far below every threshold."""
+    made = Made(9)
+
+    def block(value: str, into: int, out: int, stride: int) -> str:
+        inner = made.node("Relu", made.conv(value, into, out, stride=stride))
+        if stride > 1:
+            value = made.node("AveragePool", value, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+        if into != out:
+            value = made.conv(value, into, out, size=1)
+        return made.node("Relu", made.node("Add", value, made.conv(inner, out, out)))
+
+    value = "input.1"
+    for into, out, stride in ((3, 28, 2), (28, 28, 1), (28, 56, 1)):
+        value = made.node("Relu", made.conv(value, into, out, stride=stride))
+    value, channels, levels = made.node("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), 56, []
+    for out, blocks, stride in ((56, 3, 1), (88, 4, 2), (88, 2, 2), (224, 3, 2)):
+        for number in range(blocks):
+            value, channels = block(value, channels, out, stride if number == 0 else 1), out
+        levels.append(made.conv(value, out, 56, size=1))
+    pyramid = [levels[3]]
+    for level in (levels[2], levels[1]):
+        scales = made.weight(np.array([1, 1, 2, 2], np.float32))
+        larger = made.node("Resize", pyramid[0], made.weight(np.zeros(0, np.float32)), scales, mode="nearest", nearest_mode="floor")
+        pyramid.insert(0, made.node("Add", level, larger))
+    pyramid = [made.conv(level, 56, 56) for level in pyramid]
+    for number in (1, 2):  # and from fine to coarse again
+        pyramid[number] = made.conv(made.node("Add", pyramid[number], made.conv(pyramid[number - 1], 56, 56, stride=2)), 56, 56)
+    heads: dict[str, list[str]] = {kind: [] for kind, _ in WIDTHS}
+    for level in pyramid:
+        shared = level
+        for into in (56, 80, 80):
+            shared = made.node("Relu", made.conv(shared, into, 80))
+        for kind, width in WIDTHS:
+            value = made.conv(shared, 80, ANCHORS * width)
+            if kind == "score":
+                value = made.node("Sub", made.node("Mul", value, made.weight(np.float32(0.01))), made.weight(np.float32(8)))
+            flat = made.node("Reshape", made.node("Transpose", value, perm=INTERLEAVED), made.weight(np.array([-1, width], np.int64)))
+            heads[kind].append(made.node("Sigmoid", flat) if kind == "score" else flat)
+    return made.file(path, (1, 3, "?", "?"), [name for kind, _ in WIDTHS for name in heads[kind]])
+
+
 def embedder(path: Path, *, dim: int = 512, side: int = 112, batch: object = "None", normalises: bool = False) -> Path:
     """IR-ResNet: a residual block with PReLU, then batch norm, a matrix and batch norm again, not normalised to length 1."""
     made = Made(5)
@@ -127,3 +173,9 @@ def zipped(folder: Path, archive: Path, *, inside: str = "") -> Path:
         for path in sorted(folder.glob("*.onnx")):
             stored.write(path, f"{inside}{path.name}")
     return archive
+
+
+if __name__ == "__main__":
+    made_10g = Path(sys.argv[1]) / "insightface" / "models" / "made_10g"
+    detector_10g(made_10g / "det_10g.onnx")
+    embedder(made_10g / "w600k_r50.onnx")
