@@ -22,7 +22,7 @@ _SUMMARY = json.dumps({"embedding": {"model": "open_clip/ViT-B-32/openai", "item
 
 async def run(bench: Bench) -> None:
     """Throughput of claim + complete, and 1,000 against 100,000 pending jobs in turns."""
-    few, many, rounds = (256, 2_000, bench.times(2)) if bench.smoke else (1_000, 100_000, bench.times(9))
+    few, many, rounds = (256, 2_000, bench.times(2)) if bench.smoke else (1_000, 100_000, bench.times(25))
     per_round = BATCH * (2 if bench.smoke else 10)
     workspace = await bench.workspace()
     async with workspace.library("queue_few") as short, workspace.library("queue_many") as long:

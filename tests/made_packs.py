@@ -75,9 +75,7 @@ def detector(
     coarse, fine = levels[4], levels[2:4][::-1]
     pyramid = [coarse]
     for level in fine:
-        scales = made.weight(np.array([1, 1, 2, 2], np.float32))
-        larger = made.node("Resize", pyramid[-1], made.weight(np.zeros(0, np.float32)), scales, mode="nearest", nearest_mode="floor")
-        pyramid.append(made.node("Add", level, larger))
+        pyramid.append(made.node("Add", level, _twice_as_large(made, pyramid[-1])))
     heads: dict[str, list[str]] = {kind: [] for kind, _ in WIDTHS}
     for level in pyramid[::-1]:
         for kind, width in WIDTHS:
@@ -93,33 +91,8 @@ def detector(
 def detector_10g(path: Path) -> Path:
     """SCRFD-10G at true size: 10 billion multiplications at 640 x 480. Scores lie far below every threshold."""
     made = Made(9)
-
-    def block(value: str, into: int, out: int, stride: int) -> str:
-        inner = made.node("Relu", made.conv(value, into, out, stride=stride))
-        if stride > 1:
-            value = made.node("AveragePool", value, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
-        if into != out:
-            value = made.conv(value, into, out, size=1)
-        return made.node("Relu", made.node("Add", value, made.conv(inner, out, out)))
-
-    value = "input.1"
-    for into, out, stride in ((3, 28, 2), (28, 28, 1), (28, 56, 1)):
-        value = made.node("Relu", made.conv(value, into, out, stride=stride))
-    value, channels, levels = made.node("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), 56, []
-    for out, blocks, stride in ((56, 3, 1), (88, 4, 2), (88, 2, 2), (224, 3, 2)):
-        for number in range(blocks):
-            value, channels = block(value, channels, out, stride if number == 0 else 1), out
-        levels.append(made.conv(value, out, 56, size=1))
-    pyramid = [levels[3]]
-    for level in (levels[2], levels[1]):
-        scales = made.weight(np.array([1, 1, 2, 2], np.float32))
-        larger = made.node("Resize", pyramid[0], made.weight(np.zeros(0, np.float32)), scales, mode="nearest", nearest_mode="floor")
-        pyramid.insert(0, made.node("Add", level, larger))
-    pyramid = [made.conv(level, 56, 56) for level in pyramid]
-    for number in (1, 2):  # and from fine to coarse again
-        pyramid[number] = made.conv(made.node("Add", pyramid[number], made.conv(pyramid[number - 1], 56, 56, stride=2)), 56, 56)
     heads: dict[str, list[str]] = {kind: [] for kind, _ in WIDTHS}
-    for level in pyramid:
+    for level in _two_way_pyramid(made, _backbone(made)):
         shared = level
         for into in (56, 80, 80):
             shared = made.node("Relu", made.conv(shared, into, 80))
@@ -130,6 +103,44 @@ def detector_10g(path: Path) -> Path:
             flat = made.node("Reshape", made.node("Transpose", value, perm=INTERLEAVED), made.weight(np.array([-1, width], np.int64)))
             heads[kind].append(made.node("Sigmoid", flat) if kind == "score" else flat)
     return made.file(path, (1, 3, "?", "?"), [name for kind, _ in WIDTHS for name in heads[kind]])
+
+
+def _backbone(made: Made) -> list[str]:
+    """Residual blocks on four levels; the last three of them, 56 channels each, fine to coarse."""
+    value, channels, levels = "input.1", 3, []
+    for out, stride in ((28, 2), (28, 1), (56, 1)):
+        value, channels = made.node("Relu", made.conv(value, channels, out, stride=stride)), out
+    value = made.node("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    for out, blocks, stride in ((56, 3, 1), (88, 4, 2), (88, 2, 2), (224, 3, 2)):
+        for number in range(blocks):
+            value, channels = _block(made, value, channels, out, stride if number == 0 else 1), out
+        levels.append(made.conv(value, out, 56, size=1))
+    return levels[1:]
+
+
+def _block(made: Made, value: str, into: int, out: int, stride: int) -> str:
+    inner = made.node("Relu", made.conv(value, into, out, stride=stride))
+    if stride > 1:
+        value = made.node("AveragePool", value, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    if into != out:
+        value = made.conv(value, into, out, size=1)
+    return made.node("Relu", made.node("Add", value, made.conv(inner, out, out)))
+
+
+def _two_way_pyramid(made: Made, levels: Sequence[str]) -> list[str]:
+    """Coarse to fine, and fine to coarse again."""
+    fine, middle, coarse = levels
+    middle = made.node("Add", middle, _twice_as_large(made, coarse))
+    fine = made.node("Add", fine, _twice_as_large(made, middle))
+    joined = [made.conv(level, 56, 56) for level in (fine, middle, coarse)]
+    for number in (1, 2):
+        joined[number] = made.conv(made.node("Add", joined[number], made.conv(joined[number - 1], 56, 56, stride=2)), 56, 56)
+    return joined
+
+
+def _twice_as_large(made: Made, value: str) -> str:
+    scales = made.weight(np.array([1, 1, 2, 2], np.float32))
+    return made.node("Resize", value, made.weight(np.zeros(0, np.float32)), scales, mode="nearest", nearest_mode="floor")
 
 
 def embedder(path: Path, *, dim: int = 512, side: int = 112, batch: object = "None", normalises: bool = False) -> Path:

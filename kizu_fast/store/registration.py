@@ -4,9 +4,11 @@ An asset is its bytes, a path is where they lie (docs/decisions/004-library-path
 are placed first, so that a renamed or swapped file keeps its id; only then do paths with unknown bytes become changed or new assets.
 """
 
+import os
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from kizu_fast.store import FoundFile, Registered
 
@@ -101,7 +103,7 @@ class Planner:
         return asset
 
     def _create(self, file: FoundFile, here: AssetState | None) -> AssetState:
-        asset = AssetState(uuid4(), file.sha256, file.path, set())
+        asset = AssetState(time_ordered_id(), file.sha256, file.path, set())
         self._assets[asset.id] = asset
         self._by_sha[file.sha256] = asset
         self._relink(file.path, here, asset)
@@ -136,3 +138,9 @@ class Planner:
         elif asset.primary not in asset.paths:
             asset.primary = min(asset.paths)
             self._plan.primary[asset.id] = asset.primary
+
+
+def time_ordered_id() -> UUID:
+    """UUID of version 7 (RFC 9562): 48 bits of milliseconds since 1970, the rest random. Photos that came together lie together in every index."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return UUID(int=value & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62)

@@ -208,6 +208,21 @@ async def test_the_new_functions_are_closed_to_clients(database: Database) -> No
                 assert await connection.fetchval(sql, role, function) is False
 
 
+async def test_jobs_of_one_statement_are_claimed_in_the_order_of_writing_and_their_ids_grow(stores: Stores, fetch: Fetch) -> None:
+    await fetch("insert into auth.users (id) values ($1)", BOB)
+    await fetch("insert into assets (user_id, storage_path) select $1, 'b/' || n from generate_series(1, 300) n", BOB)
+    written = [row["id"] for row in await fetch("select asset_id as id from processing_queue order by ctid")]
+
+    for table in ("assets", "processing_queue"):
+        ids = [row["id"] for row in await fetch(f"select id from {table} order by ctid")]
+        assert {one.version for one in ids} == {7}
+        assert [one.int >> 80 for one in ids] == sorted(one.int >> 80 for one in ids)
+
+    claimed = [job.asset.id for _ in range(3) for job in await stores.queue.claim("one", 100, 60)]
+
+    assert claimed == written
+
+
 async def test_missing_weights_queue_more_assets_than_one_transaction_takes(stores: Stores, fetch: Fetch) -> None:
     await fetch("insert into auth.users (id) values ($1)", ALICE)
     await fetch("insert into assets (id, user_id) select gen_random_uuid(), $1 from generate_series(1, 5200)", ALICE)

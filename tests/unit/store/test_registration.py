@@ -1,12 +1,13 @@
 """kizu_fast/store/registration.py: what becomes of files, paths and assets, case by case and against the rules for all."""
 
-from uuid import UUID, uuid4
+import time
+from uuid import RFC_4122, UUID, uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kizu_fast.store import FoundFile, Registered
-from kizu_fast.store.registration import AssetState, Plan, Planner
+from kizu_fast.store.registration import AssetState, Plan, Planner, time_ordered_id
 
 OPERATIONS = ("embedding", "objects")
 
@@ -31,6 +32,17 @@ def test_unknown_bytes_under_an_unknown_path_are_a_new_asset() -> None:
     assert planned.counts(1) == Registered(registered=1, queued=1)
     assert list(planned.new) == list(planned.placed.values())
     assert planned.wanted == {planned.placed[b"/a"]: set(OPERATIONS)}
+
+
+def test_ids_begin_with_the_time_and_never_repeat() -> None:
+    before = time.time_ns() // 1_000_000
+    ids = [time_ordered_id() for _ in range(2_000)]
+    after = time.time_ns() // 1_000_000
+
+    assert {(one.version, one.variant) for one in ids} == {(7, RFC_4122)}
+    assert len(set(ids)) == len(ids)
+    assert all(before <= one.int >> 80 <= after for one in ids)
+    assert [one.int >> 80 for one in ids] == sorted(one.int >> 80 for one in ids)
 
 
 def test_nothing_is_written_for_a_file_that_is_as_it_was() -> None:
