@@ -32,7 +32,7 @@ from kizu_fast.faces import FaceFinder, Look
 from kizu_fast.geometry import clip_boxes
 from kizu_fast.models import arcface
 from kizu_fast.settings import load_settings
-from kizu_fast.specs import FACE_SIDES, Tensors, face_names
+from kizu_fast.specs import FACE_SIDES, ModelSpec, Tensors, face_names
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,12 +105,11 @@ def _say(text: str) -> None:
 class Finder:
     """The chain of the run time on plain sessions: one photo at a time, one row a run."""
 
-    def __init__(self, repository: Path, pack: str, *, half: bool = False) -> None:
-        """half: the fp16 variants, where they are. Raises ConfigError when the pack is not exported."""
+    def __init__(self, repository: Path, pack: str, open_one: Callable[[ModelSpec], graph.Runs] | None = None) -> None:
+        """open_one: what runs a graph instead of onnxruntime in fp32. Raises ConfigError when the pack is not exported."""
         models = ModelRepository(repository)
         specs = [models.spec(name) for name in face_names(pack)]
-        paths = {spec.name: (half and models.half(spec.name)) or models.path(spec.name) for spec in specs}
-        self._sessions = {name: graph.Session(path, rearranged=not half) for name, path in paths.items()}
+        self._sessions = {spec.name: open_one(spec) if open_one else graph.Session(models.path(spec.name)) for spec in specs}
         self.chain = FaceFinder(pack, *specs)
 
     def find(self, photo: Photo) -> Faces:

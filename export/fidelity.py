@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export import run, sources, strings, weights
+from export import graph, run, sources, strings, weights
 from export.download import Downloader
 from export.quiet import quiet
 from export.wanted import Wanted
@@ -148,7 +148,7 @@ def _objects(measure: Any, found: weights.Weights, path: Path, images: Path) -> 
     if found.path is None or not (folder / "truth.json").exists():
         _say("no trained detector or no objects/truth.json: mAP is left out")
         return {}
-    ways = {"ours": measure.Detector(path)} | {
+    ways = {"ours": measure.Detector(graph.Session(path))} | {
         name: measure.Ultralytics(found.path, same_shape=same) for name, same in (("same shape", True), ("predict", False))
     }
     scores = {name: measure.mean_average_precision(detect, folder)[0] for name, detect in ways.items()}

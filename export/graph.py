@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -79,6 +80,14 @@ def _name_problems(model: onnx.ModelProto) -> list[str]:
     made = [name for node in model.graph.node for name in node.output if name]
     twice = sorted({name for name in made if made.count(name) > 1} if len(set(made)) != len(made) else set())
     return [f"value {name} is defined twice" for name in twice]
+
+
+class Runs(Protocol):
+    """Whatever runs a graph as Session does."""
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """One batch in, its outputs by name."""
+        ...
 
 
 class Session:

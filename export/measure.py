@@ -25,7 +25,7 @@ from kizu_fast.imaging import decode
 from kizu_fast.models import clip as image_model
 from kizu_fast.models import yolo as detector
 from kizu_fast.models.labels import COCO as COCO_LABELS
-from kizu_fast.specs import YOLO_BUCKETS, is_half
+from kizu_fast.specs import YOLO_BUCKETS
 
 MAX_PIXELS, MAX_BYTES = 128_000_000, 268_435_456
 LOW_SCORE = 0.001  # mAP integrates over all scores
@@ -108,8 +108,8 @@ def graph_vectors(clip: Clip, model: Path, paths: Sequence[Path]) -> dict[str, f
 class Detector:
     """The exported detector as the worker runs it."""
 
-    def __init__(self, model: Path, labels: Sequence[str] = COCO_LABELS) -> None:
-        self._session, self._labels = graph.Session(model, rearranged=not is_half(model.parents[1].name)), tuple(labels)
+    def __init__(self, session: graph.Runs, labels: Sequence[str] = COCO_LABELS) -> None:
+        self._session, self._labels = session, tuple(labels)
 
     def __call__(self, path: Path, *, min_score: float = LOW_SCORE) -> Detections:
         """Decode, preprocess, graph, postprocess of one file."""

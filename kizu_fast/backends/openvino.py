@@ -3,7 +3,7 @@
 import importlib
 import queue
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,12 @@ from kizu_fast.backends.opened import Opened, OpenModels
 from kizu_fast.backends.repository import ModelRepository, export_command
 from kizu_fast.backends.sessions import Outputs
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
-from kizu_fast.specs import ModelSpec, Tensors
+from kizu_fast.specs import Family, ModelSpec, Tensors
 
 _DEVICE = "CPU"
 _MEND = "install it with: pip install 'kizu-fast[openvino]', or run with --backend cpu"
+# In bf16 a face's points move by up to a pixel, its crop with them, and its vector to a cosine of 0.972 (docs/decisions/019-accelerators.md).
+_IN_FULL = frozenset({Family.FACE_DETECTOR})
 _DTYPES = {"u8": "uint8", "f16": "float16", "f32": "float32", "i32": "int32"}
 _PRECISIONS = {"bf16": "bf16", "f16": "fp16", "f32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
@@ -50,7 +52,7 @@ class OpenvinoBackend:
         self.profile = Profile(lanes=lanes, in_lanes=True)
         self._repository, self._lanes = repository, lanes
         self._models = OpenModels(self._open, slots=lanes, executor=executor)
-        self._options = _options(self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES"), lanes)
+        self._capabilities = self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
         if cache is not None and _writable(cache):
             self._core.set_property({"CACHE_DIR": str(cache)})
 
@@ -80,7 +82,7 @@ class OpenvinoBackend:
             model = self._core.read_model(str(path))
             compare(spec, "input", spec.inputs, _tensors(model.inputs))
             compare(spec, "output", spec.outputs, _tensors(model.outputs))
-            compiled = self._core.compile_model(model, _DEVICE, dict(self._options))
+            compiled = self._core.compile_model(model, _DEVICE, _options(self._capabilities, self._lanes, spec.family))
         except RuntimeError as error:  # the only class that openvino raises
             raise ConfigError(f"{path} cannot be loaded by openvino: {one_line(error)}; run: {export_command(spec.name)}") from error
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -115,9 +117,9 @@ def _check(spec: ModelSpec, inputs: Tensors) -> None:
     spec.check_row({name: batch[0] for name, batch in inputs.items()})
 
 
-def _options(capabilities: list[str], lanes: int) -> Mapping[str, object]:
+def _options(capabilities: Collection[str], lanes: int, family: Family) -> dict[str, object]:
     """One stream of one thread per lane, tied to no core: each model has its streams, and all would be tied to the same ones."""
-    precision = "bf16" if "BF16" in capabilities else "f32"
+    precision = "bf16" if "BF16" in capabilities and family not in _IN_FULL else "f32"
     return {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": lanes, "INFERENCE_NUM_THREADS": lanes, "ENABLE_CPU_PINNING": False}
 
 

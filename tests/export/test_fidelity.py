@@ -135,7 +135,7 @@ def detector(models: Path, trained_weights: Path | None) -> Path:
 def test_the_detector_is_as_good_as_ultralytics(detector: Path, trained_weights: Path, shared: Path) -> None:
     folder = shared / "images" / "objects"
     ways = {
-        "ours": measure.Detector(detector),
+        "ours": measure.Detector(graph.Session(detector)),
         "same shape": measure.Ultralytics(trained_weights / "yolov8n.pt", same_shape=True),
         "its predict": measure.Ultralytics(trained_weights / "yolov8n.pt", same_shape=False),
     }
@@ -146,7 +146,7 @@ def test_the_detector_is_as_good_as_ultralytics(detector: Path, trained_weights:
 
 
 def test_confident_detections_are_ultralytics_own(detector: Path, trained_weights: Path, shared: Path) -> None:
-    ours, theirs = measure.Detector(detector), measure.Ultralytics(trained_weights / "yolov8n.pt", same_shape=True)
+    ours, theirs = measure.Detector(graph.Session(detector)), measure.Ultralytics(trained_weights / "yolov8n.pt", same_shape=True)
     for path in sorted((shared / "images" / "objects").glob("*.jpg"))[:15]:
         found, want = ours(path, min_score=0.25), theirs(path, min_score=0.25)
         sure = [want.scores > 0.3, found.scores > 0.3]

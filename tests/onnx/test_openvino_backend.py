@@ -49,11 +49,16 @@ async def test_what_runs_is_what_the_compiled_model_says(tiny: ModelRepository) 
 
 @pytest.mark.parametrize(("capabilities", "precision"), [(["FP32", "BF16", "INT8"], "bf16"), (["FP32", "FP16"], "f32"), ([], "f32")])
 def test_bf16_is_asked_for_exactly_where_the_processor_has_it(capabilities: list[str], precision: str) -> None:
-    assert openvino._options(capabilities, 2)["INFERENCE_PRECISION_HINT"] == precision
+    assert openvino._options(capabilities, 2, Family.YOLO)["INFERENCE_PRECISION_HINT"] == precision
+
+
+def test_what_finds_faces_stays_in_full_precision_since_their_vectors_hang_on_its_points() -> None:
+    assert openvino._options(["FP32", "BF16"], 2, Family.FACE_DETECTOR)["INFERENCE_PRECISION_HINT"] == "f32"
+    assert openvino._options(["FP32", "BF16"], 2, Family.FACE_EMBEDDER)["INFERENCE_PRECISION_HINT"] == "bf16"
 
 
 def test_every_lane_has_a_stream_of_one_thread_and_none_is_tied_to_a_core() -> None:
-    chosen = openvino._options(["FP32"], 3)
+    chosen = openvino._options(["FP32"], 3, Family.YOLO)
 
     assert (chosen["NUM_STREAMS"], chosen["INFERENCE_NUM_THREADS"], chosen["ENABLE_CPU_PINNING"]) == (3, 3, False)
 
