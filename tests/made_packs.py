@@ -99,7 +99,7 @@ def detector_10g(path: Path) -> Path:
         for kind, width in WIDTHS:
             value = made.conv(shared, 80, ANCHORS * width)
             if kind == "score":
-                value = made.node("Sub", made.node("Mul", value, made.weight(np.float32(0.01))), made.weight(np.float32(8)))
+                value = made.node("Sub", made.node("Mul", value, made.weight(np.float32(1e-6))), made.weight(np.float32(8)))
             flat = made.node("Reshape", made.node("Transpose", value, perm=INTERLEAVED), made.weight(np.array([-1, width], np.int64)))
             heads[kind].append(made.node("Sigmoid", flat) if kind == "score" else flat)
     return made.file(path, (1, 3, "?", "?"), [name for kind, _ in WIDTHS for name in heads[kind]])

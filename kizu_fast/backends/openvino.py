@@ -3,7 +3,6 @@
 import importlib
 import queue
 import sys
-from collections.abc import Collection
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -16,14 +15,13 @@ from kizu_fast.backends import Profile, Running
 from kizu_fast.backends.checks import Found, compare, one_line, prove
 from kizu_fast.backends.opened import Opened, OpenModels
 from kizu_fast.backends.repository import ModelRepository, export_command
-from kizu_fast.backends.sessions import Outputs
+from kizu_fast.backends.sessions import Outputs, Run
 from kizu_fast.errors import ConfigError, PermanentError, TransientError
 from kizu_fast.specs import Family, ModelSpec, Tensors
 
 _DEVICE = "CPU"
 _MEND = "install it with: pip install 'kizu-fast[openvino]', or run with --backend cpu"
-# In bf16 a face's points move by up to a pixel, its crop with them, and its vector to a cosine of 0.972 (docs/decisions/019-accelerators.md).
-_IN_FULL = frozenset({Family.FACE_DETECTOR})
+_NO_FACE = 0.25  # a score in bf16 below which there is none: faces begin at 0.5, and bf16 moves scores by 0.03 at most
 _DTYPES = {"u8": "uint8", "f16": "float16", "f32": "float32", "i32": "int32"}
 _PRECISIONS = {"bf16": "bf16", "f16": "fp16", "f32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
@@ -52,7 +50,7 @@ class OpenvinoBackend:
         self.profile = Profile(lanes=lanes, in_lanes=True)
         self._repository, self._lanes = repository, lanes
         self._models = OpenModels(self._open, slots=lanes, executor=executor)
-        self._capabilities = self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+        self._precision = "bf16" if "BF16" in self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
         if cache is not None and _writable(cache):
             self._core.set_property({"CACHE_DIR": str(cache)})
 
@@ -77,22 +75,28 @@ class OpenvinoBackend:
         return self._models.describe(spec)
 
     def _open(self, spec: ModelSpec) -> Opened:
+        run, precision = self._compile(spec, self._precision)
+        note = None
+        if spec.family is Family.FACE_DETECTOR and self._precision != "f32":
+            run, note = faces_in_full(run, self._compile(spec, "f32")[0]), "pictures with faces again in fp32"
+        return Opened(run, Running(provider="OpenVINO", device="cpu", precision=_PRECISIONS.get(precision, precision), threads=1, note=note))
+
+    def _compile(self, spec: ModelSpec, precision: str) -> tuple[Run, str]:
+        """What runs it, proved, and the precision that the compiled model says it has."""
         path = self._repository.path(spec.name)
         try:
             model = self._core.read_model(str(path))
             compare(spec, "input", spec.inputs, _tensors(model.inputs))
             compare(spec, "output", spec.outputs, _tensors(model.outputs))
-            compiled = self._core.compile_model(model, _DEVICE, _options(self._capabilities, self._lanes, spec.family))
+            compiled = self._core.compile_model(model, _DEVICE, _options(self._lanes, precision))
         except RuntimeError as error:  # the only class that openvino raises
             raise ConfigError(f"{path} cannot be loaded by openvino: {one_line(error)}; run: {export_command(spec.name)}") from error
-        precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self._lanes):
             requests.put(compiled.create_infer_request())
         run = partial(_run, requests)
         prove(spec, "openvino", run)
-        running = Running(provider="OpenVINO", device="cpu", precision=_PRECISIONS.get(precision, precision), threads=1)
-        return Opened(run, running)
+        return run, str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
 
 
 def _run(requests: "queue.SimpleQueue[Any]", spec: ModelSpec, inputs: Tensors) -> Outputs:
@@ -117,9 +121,25 @@ def _check(spec: ModelSpec, inputs: Tensors) -> None:
     spec.check_row({name: batch[0] for name, batch in inputs.items()})
 
 
-def _options(capabilities: Collection[str], lanes: int, family: Family) -> dict[str, object]:
+def faces_in_full(quick: Run, full: Run) -> Run:
+    """A detector of faces whose rows are computed in full precision where there may be a face, and quickly where there is none.
+
+    In bf16 points move by a pixel, crops with them, and vectors to a cosine of 0.972 (docs/decisions/019-accelerators.md).
+    """
+
+    def run(spec: ModelSpec, inputs: Tensors) -> Outputs:
+        outputs = quick(spec, inputs)
+        rows = np.flatnonzero(outputs["scores"].max(axis=1) >= _NO_FACE)
+        if len(rows):
+            for name, exact in full(spec, {name: batch[rows] for name, batch in inputs.items()}).items():
+                outputs[name][rows] = exact
+        return outputs
+
+    return run
+
+
+def _options(lanes: int, precision: str) -> dict[str, object]:
     """One stream of one thread per lane, tied to no core: each model has its streams, and all would be tied to the same ones."""
-    precision = "bf16" if "BF16" in capabilities and family not in _IN_FULL else "f32"
     return {"INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": lanes, "INFERENCE_NUM_THREADS": lanes, "ENABLE_CPU_PINNING": False}
 
 

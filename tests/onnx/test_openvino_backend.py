@@ -21,6 +21,12 @@ from kizu_fast.specs import Family, ModelSpec
 IMAGE = "clip-vit-b-32-openai-image"
 
 
+def computes_in_bf16() -> bool:
+    """What Linux says of the processor."""
+    facts = Path("/proc/cpuinfo")
+    return facts.exists() and not {"avx512_bf16", "amx_bf16"}.isdisjoint(facts.read_text().split())
+
+
 def pictures(spec: ModelSpec, rows: int) -> dict[str, Any]:
     return {"pixels": np.random.default_rng(rows).integers(1, 256, (rows, *spec.inputs[0].shape), np.uint8)}
 
@@ -47,18 +53,38 @@ async def test_what_runs_is_what_the_compiled_model_says(tiny: ModelRepository) 
     assert running.precision in ("bf16", "fp32")
 
 
-@pytest.mark.parametrize(("capabilities", "precision"), [(["FP32", "BF16", "INT8"], "bf16"), (["FP32", "FP16"], "f32"), ([], "f32")])
-def test_bf16_is_asked_for_exactly_where_the_processor_has_it(capabilities: list[str], precision: str) -> None:
-    assert openvino._options(capabilities, 2, Family.YOLO)["INFERENCE_PRECISION_HINT"] == precision
+async def test_bf16_is_asked_for_exactly_where_the_processor_has_it(tiny: ModelRepository) -> None:
+    backend, spec = OpenvinoBackend(tiny), tiny.spec(IMAGE)
+    await backend.load(spec)
+    running = backend.describe(spec)
+    await backend.close()
+
+    assert running.precision == ("bf16" if computes_in_bf16() else "fp32")
 
 
-def test_what_finds_faces_stays_in_full_precision_since_their_vectors_hang_on_its_points() -> None:
-    assert openvino._options(["FP32", "BF16"], 2, Family.FACE_DETECTOR)["INFERENCE_PRECISION_HINT"] == "f32"
-    assert openvino._options(["FP32", "BF16"], 2, Family.FACE_EMBEDDER)["INFERENCE_PRECISION_HINT"] == "bf16"
+def test_pictures_that_may_hold_a_face_are_computed_again_in_full_precision_and_only_those(tiny: ModelRepository) -> None:
+    asked: list[list[int]] = []
+
+    def quick(_spec: ModelSpec, inputs: Any) -> dict[str, Any]:
+        rows = inputs["pixels"][:, 0].astype(np.float32)
+        return {"scores": np.stack([rows / 100, rows / 200], axis=1), "boxes": np.zeros((len(rows), 2, 4), np.float32)}
+
+    def full(_spec: ModelSpec, inputs: Any) -> dict[str, Any]:
+        asked.append(inputs["pixels"][:, 0].tolist())
+        return {name: value + 1 for name, value in quick(_spec, inputs).items()}
+
+    run = openvino.faces_in_full(quick, full)
+    found = run(tiny.spec(IMAGE), {"pixels": np.array([[10], [60], [24], [25]], np.uint8)})
+    nothing = run(tiny.spec(IMAGE), {"pixels": np.array([[3]], np.uint8)})
+
+    assert asked == [[60, 25]]
+    assert found["scores"][:, 0] == pytest.approx([0.1, 1.6, 0.24, 1.25])
+    assert found["boxes"][:, 0, 0].tolist() == [0, 1, 0, 1]
+    assert nothing["scores"].max() == pytest.approx(0.03)
 
 
 def test_every_lane_has_a_stream_of_one_thread_and_none_is_tied_to_a_core() -> None:
-    chosen = openvino._options(["FP32"], 3, Family.YOLO)
+    chosen = openvino._options(3, "f32")
 
     assert (chosen["NUM_STREAMS"], chosen["INFERENCE_NUM_THREADS"], chosen["ENABLE_CPU_PINNING"]) == (3, 3, False)
 
