@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kizu_fast.backends import Backend, Running
+from kizu_fast.backends import Backend
 from kizu_fast.specs import ModelSpec
 
 T = TypeVar("T")
@@ -23,22 +23,14 @@ class OnBackend:
 
     def open(self, spec: ModelSpec) -> "Model":
         """Raises ConfigError when the backend does not take it."""
-        self.wait(self._backend.load(spec))
+        self._wait(self._backend.load(spec))
         return Model(self, spec)
 
     def infer(self, spec: ModelSpec, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """One batch."""
-        return self.wait(self._backend.infer(spec, dict(inputs)))
+        return self._wait(self._backend.infer(spec, dict(inputs)))
 
-    def running(self, spec: ModelSpec) -> Running:
-        """What really runs an opened model."""
-        return self._backend.describe(spec)
-
-    def close(self, spec: ModelSpec) -> None:
-        """Free a model."""
-        self.wait(self._backend.unload(spec))
-
-    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 

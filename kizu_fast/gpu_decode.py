@@ -1,6 +1,7 @@
 """JPEG by NVIDIA DALI: decoded in full on the GPU and scaled there, so that only the small picture comes back (docs/decisions/023-gpu-decode.md)."""
 
 import importlib
+import re
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -116,6 +117,6 @@ def has_end(data: bytes) -> bool:
 
 
 def _first_line(error: RuntimeError) -> str:
-    """What DALI says, without its source lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else "no reason given"
+    """What DALI says, without its own source."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+    return re.sub(r'^Assert on ".*?" failed: ', "", line).partition(". ")[0][:200]

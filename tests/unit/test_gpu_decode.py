@@ -187,6 +187,7 @@ def test_without_a_gpu_the_answer_is_one_line_with_what_mends_it() -> None:
         open_gpu_jpeg()
 
     assert "\n" not in str(caught.value)
+    assert "Assert" not in str(caught.value)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"no picture set with truth at {SHARED}; set KIZU_TEST_SHARED")
