@@ -7,6 +7,7 @@ from pathlib import Path
 import graphs
 import numpy as np
 import pytest
+from faults.rig import until
 from triton.conftest import MOODY, OBJECTS
 from triton.server import TritonServer
 
@@ -151,8 +152,9 @@ async def test_a_killed_server_in_the_midst_of_a_request(light: TritonServer, sm
     (small / IMAGE / "mood").write_text("slow")
     client = Server(light.url)
     await client.infer(spec_of(IMAGE), rows(1), 20)
+    (small / IMAGE / "busy").unlink()
     request = asyncio.ensure_future(client.infer(spec_of(IMAGE), rows(1), 20))
-    await asyncio.sleep(0.1)
+    await _computes(small)
     light.kill()
     assert (await refusal(request)).verdict is Verdict.GONE
     await client.close()
@@ -162,7 +164,7 @@ async def test_a_server_that_drains_answers_what_it_has_and_refuses_the_rest(lig
     (small / IMAGE / "mood").write_text("slow")
     client = Server(light.url)
     first = asyncio.ensure_future(client.infer(spec_of(IMAGE), rows(1), 20))
-    await asyncio.sleep(0.1)
+    await _computes(small)
     await asyncio.to_thread(light.send, 15)
     await first
     found = await refusal(_until_refused(client, spec_of(IMAGE)))
@@ -181,6 +183,11 @@ async def test_a_models_process_that_was_killed(light: TritonServer, small: Path
     await client.load(IMAGE)
     await client.infer(spec_of(IMAGE), rows(1), 5)
     await client.close()
+
+
+async def _computes(small: Path) -> None:
+    """Until the slow model has a request in hand."""
+    await asyncio.to_thread(until, (small / IMAGE / "busy").exists, "the model computes")
 
 
 async def _until_refused(client: Server, spec: ModelSpec) -> None:

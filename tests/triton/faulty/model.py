@@ -1,7 +1,7 @@
 """A model of Triton's Python backend that fails on command, for the tests of faults.
 
-Its mood stands in the file MODEL/mood: ok, slow, nan, shape, raise, or poison: then only rows of the colours below are answered wrongly, each in its
-way. Outputs otherwise: unit vectors made of the row's bytes, the same for the same row.
+Its mood stands in the file MODEL/mood: ok, slow (then it makes the file MODEL/busy when it begins), nan, shape, raise, or poison: then only rows of the
+colours below are answered wrongly, each in its way. Outputs otherwise: unit vectors made of the row's bytes, the same for the same row.
 
 Runs in the server's own Python: NumPy 1, and nothing of this project.
 """
@@ -36,6 +36,7 @@ class TritonPythonModel:
         rows = np.concatenate(arrays)
         kinds = [POISON.get(tuple(row[0, 0].tolist()), "ok") if mood == "poison" else mood for row in rows]
         if mood == "slow":
+            (self.mood_file.parent / "busy").touch()
             threading.Event().wait(SLOW_S)
         if "raise" in kinds:
             return [pb_utils.InferenceResponse(error=pb_utils.TritonError("the model fails over a row")) for _ in requests]
