@@ -88,8 +88,8 @@ def _side(line: Line, assets: Sequence[UUID]) -> Side:
 
 
 def in_bf16(engine: Engine) -> bool:
-    """Whether models compute in bf16: all but those that the backend keeps in full precision."""
-    return any(running.precision == "bf16" for running in engine.running().values())
+    """Whether every model computes in bf16; faces that it sees are computed again in fp32."""
+    return all(running.precision == "bf16" for running in engine.running().values())
 
 
 def told(engine: Engine) -> str:

@@ -21,16 +21,26 @@ _WIDE, _SQUARE = (480, 640), (640, 640)
 
 
 async def run(bench: Bench) -> None:
-    """Every exported model once, in a smoke run the smallest; a random twin stands in only where the real one is missing."""
-    names = chosen(bench.repository.names())
+    """CLIP's towers and detectors once each, in a smoke run the smallest; a random twin stands in only where the real one is missing."""
+    names = measurable(bench, chosen(bench.repository.names()))
     if not names:
-        bench.skip(SUITE, "all", f"{bench.repository.root} holds no exported model; run: make export")
+        bench.skip(SUITE, "all", f"{bench.repository.root} holds no exported CLIP or YOLOv8; run: make export")
     if bench.smoke and names:
         smallest = min(names, key=lambda name: bench.repository.path(name).stat().st_size)
         bench.skip(SUITE, "all but the smallest", f"a smoke run takes {smallest} only")
         names = (smallest,)
     for name in names:
         await _one(bench, bench.repository.spec(name))
+
+
+def measurable(bench: Bench, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those whose family has batches to compare; the others are told with where they are measured."""
+    families = {name: bench.repository.spec(name).family for name in names}
+    for name, family in families.items():
+        if family not in _BATCHES:
+            where = "python -m benchmarks ocr" if "ocr" in family else "the whole worker: python -m benchmarks accelerators, start"
+            bench.skip(SUITE, name, f"the family {family} is measured by {where}")
+    return tuple(name for name, family in families.items() if family in _BATCHES)
 
 
 def chosen(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,9 +1,15 @@
 """Which models are measured, and what memory says at which photo."""
 
+from pathlib import Path
+
+import graphs
 import pytest
 
+from benchmarks.bench import Bench
 from benchmarks.memory import Sample, resident_at
-from benchmarks.models import chosen
+from benchmarks.models import chosen, measurable
+from kizu_fast.backends.fake import IMAGE, OBJECTS, PPOCR
+from kizu_fast.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -19,6 +25,16 @@ from benchmarks.models import chosen
 )
 def test_a_random_twin_is_measured_only_where_the_real_model_is_missing(there: tuple[str, ...], measured: tuple[str, ...]) -> None:
     assert chosen(there) == measured
+
+
+def test_readers_are_told_with_where_they_are_measured_and_end_no_run(tmp_path: Path) -> None:
+    specs = (IMAGE, OBJECTS, *PPOCR)
+    for spec in specs:
+        graphs.install(tmp_path, spec, b"graph")
+    bench = Bench(Settings(KIZU_MODEL_REPOSITORY=tmp_path, KIZU_DATA_DIR=tmp_path / "data"))
+
+    assert measurable(bench, tuple(spec.name for spec in specs)) == (IMAGE.name, OBJECTS.name)
+    assert [(skipped.name, "benchmarks ocr" in skipped.reason) for skipped in bench.skipped] == [(spec.name, True) for spec in PPOCR]
 
 
 def samples(*pairs: tuple[int, int]) -> list[Sample]:
