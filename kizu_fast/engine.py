@@ -40,7 +40,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STAGES = ("decode", "preprocess", "infer", "postprocess")
-SHORT_SIDE = 720  # pixels: the least that a scaled decode keeps (PERFORMANCE)
 LONG_SIDE: Mapping[str, int] = {Operation.OCR: 1280}  # operations that want more of a photo: pixels of its longer side (docs/decisions/010-ppocr.md)
 TYPES: Mapping[str, ModelType] = {
     Operation.EMBEDDING: ModelType.EMBEDDER,
@@ -145,7 +144,7 @@ class Engine:
         return tuple(sorted(self._random))
 
     def long_side(self, operations: Sequence[str]) -> int:
-        """Pixels that a scaled decode keeps of the longer side, beside SHORT_SIDE of the shorter one."""
+        """Pixels that a scaled decode keeps of the longer side, beside imaging.SHORT_SIDE of the shorter one."""
         return max((min(LONG_SIDE[operation], self._config.max_image_size) for operation in operations if operation in LONG_SIDE), default=1)
 
     async def decode(self, data: bytes, operations: Sequence[str] = ()) -> tuple[Photo, PhotoFacts]:
@@ -154,7 +153,7 @@ class Engine:
         Raises ImageUnreadable, ImageTooLarge; messages name no file.
         """
         config = self._config
-        short_side = None if config.decode == "exact" else SHORT_SIDE
+        short_side = None if config.decode == "exact" else imaging.SHORT_SIDE
         work = partial(
             imaging.decode,
             max_pixels=config.max_pixels,

@@ -1,9 +1,10 @@
 """Packs of InsightFace's make with random weights: the same operators, layouts and file names, a thousandth of the size.
 
-None of the larger packs can be had without a network, and none may be shipped. For measuring speed alone, a pack of true size:
+None of the larger packs can be had without a network, and none may be shipped. For measuring speed alone, buffalo_l at true size, SCRFD-10G and
+IR-ResNet-50 as their configurations say:
 
-    python tests/made_packs.py DIR          makes DIR/insightface/models/made_10g: SCRFD-10G as its configuration says, which finds nothing
-    FACE_MODEL_NAME=made_10g python -m export --models face --weights DIR
+    python tests/made_packs.py DIR          makes two under DIR/insightface/models: made_10g finds no face, made_10g_faces one in every picture
+    FACE_MODEL_NAME=made_10g_faces python -m export --models face --weights DIR     (then: python -m benchmarks accelerators)
 """
 
 import sys
@@ -88,18 +89,19 @@ def detector(
     return made.file(path, (1, 3, side, side), ends[:outputs])
 
 
-def detector_10g(path: Path) -> Path:
-    """SCRFD-10G at true size: 10 billion multiplications at 640 x 480. Scores lie far below every threshold."""
+def detector_10g(path: Path, *, faces: bool) -> Path:
+    """SCRFD-10G at true size: 10 billion multiplications at 640 x 480. faces: the anchor of the middle level with the largest value is one."""
     made = Made(9)
     heads: dict[str, list[str]] = {kind: [] for kind, _ in WIDTHS}
-    for level in _two_way_pyramid(made, _backbone(made)):
+    for number, level in enumerate(_two_way_pyramid(made, _backbone(made))):
         shared = level
         for into in (56, 80, 80):
             shared = made.node("Relu", made.conv(shared, into, 80))
         for kind, width in WIDTHS:
             value = made.conv(shared, 80, ANCHORS * width)
             if kind == "score":
-                value = made.node("Sub", made.node("Mul", value, made.weight(np.float32(1e-6))), made.weight(np.float32(8)))
+                value = made.node("Sub", value, made.node("ReduceMax", value, axes=[1, 2, 3], keepdims=1))
+                value = made.node("Add", value, made.weight(np.float32(2 if faces and number == 1 else -8)))
             flat = made.node("Reshape", made.node("Transpose", value, perm=INTERLEAVED), made.weight(np.array([-1, width], np.int64)))
             heads[kind].append(made.node("Sigmoid", flat) if kind == "score" else flat)
     return made.file(path, (1, 3, "?", "?"), [name for kind, _ in WIDTHS for name in heads[kind]])
@@ -160,6 +162,24 @@ def embedder(path: Path, *, dim: int = 512, side: int = 112, batch: object = "No
     return made.file(path, (batch, 3, side, side), [made.batch_norm(vector, dim)])
 
 
+def embedder_r50(path: Path) -> Path:
+    """IR-ResNet-50 at true size: 6 billion multiplications a face."""
+    made = Made(11)
+    value, channels = made.node("PRelu", made.conv("input.1", 3, 64), made.weight(np.full((64, 1, 1), 0.25, np.float32))), 64
+    for out, blocks in ((64, 3), (128, 4), (256, 14), (512, 3)):
+        for number in range(blocks):
+            stride = 2 if number == 0 else 1
+            inner = made.conv(made.batch_norm(value, channels), channels, out)
+            inner = made.conv(made.node("PRelu", inner, made.weight(np.full((out, 1, 1), 0.25, np.float32))), out, out, stride=stride)
+            if number == 0:
+                value = made.conv(value, channels, out, stride=2, size=1)
+            value, channels = made.batch_norm(made.node("Add", value, inner), out), out
+    flat = made.node("Flatten", value, axis=1)
+    cells = 512 * 7 * 7
+    vector = made.node("Gemm", flat, made.normal(512, cells, scale=cells**-0.5), made.normal(512, scale=0.1), transB=1)
+    return made.file(path, ("None", 3, 112, 112), [made.batch_norm(vector, 512)])
+
+
 def landmarks(path: Path, side: int) -> Path:
     """The further models of a pack: one input of another size, one output."""
     made = Made(7)
@@ -187,6 +207,7 @@ def zipped(folder: Path, archive: Path, *, inside: str = "") -> Path:
 
 
 if __name__ == "__main__":
-    made_10g = Path(sys.argv[1]) / "insightface" / "models" / "made_10g"
-    detector_10g(made_10g / "det_10g.onnx")
-    embedder(made_10g / "w600k_r50.onnx")
+    for name in ("made_10g", "made_10g_faces"):
+        folder = Path(sys.argv[1]) / "insightface" / "models" / name
+        detector_10g(folder / "det_10g.onnx", faces=name == "made_10g_faces")
+        embedder_r50(folder / "w600k_r50.onnx")

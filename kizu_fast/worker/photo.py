@@ -12,13 +12,13 @@ from kizu_fast.budget import ByteBudget
 from kizu_fast.domain import APART, Asset, Job, Photo, PhotoFacts, PhotoResult
 from kizu_fast.engine import Engine
 from kizu_fast.errors import FileUnsettled, ImageUnreadable
+from kizu_fast.imaging import SHORT_SIDE
 from kizu_fast.sources import FileBytes
 from kizu_fast.worker.report import Tally
 from kizu_fast.worker.roots import LibraryRoots
 
 SETTLE_S = 5.0  # a file written to this recently may still be growing
 _SCALED = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
-_SHORT_SIDE = 720
 _UNKNOWN_PIXELS = 12_000_000
 
 
@@ -86,7 +86,7 @@ def bytes_needed(asset: Asset, long_side: int = 1) -> int:
     width, height = asset.width or 0, asset.height or 0
     pixels = width * height or _UNKNOWN_PIXELS
     if PurePath(os.fsdecode(asset.path)).suffix.lower() in _SCALED:
-        while min(width, height) >= 2 * _SHORT_SIDE and max(width, height) >= 2 * long_side:
+        while min(width, height) >= 2 * SHORT_SIDE and max(width, height) >= 2 * long_side:
             width, height, pixels = width // 2, height // 2, pixels // 4
     return pixels * 3 + (asset.byte_size or 0)
 

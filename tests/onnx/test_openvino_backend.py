@@ -3,6 +3,7 @@
 import sys
 import types
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +63,52 @@ async def test_bf16_is_asked_for_exactly_where_the_processor_has_it(tiny: ModelR
     assert running.precision == ("bf16" if computes_in_bf16() else "fp32")
 
 
+class Looks:
+    """The two looks of a detector. A picture's score is its value in hundredths; boxes are 1 in the full look and 0 in the quick one."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, list[list[int]]] = {"quick": [], "full": []}
+        self.run = openvino.FacesInFull(partial(self._look, "quick", 0), partial(self._look, "full", 1))
+
+    def _look(self, name: str, boxes: int, _spec: ModelSpec, inputs: Any) -> dict[str, Any]:
+        rows = inputs["pixels"][:, 0]
+        self.asked[name].append(rows.tolist())
+        scores = np.stack([rows / np.float32(100), rows / np.float32(200)], axis=1)
+        return {"scores": scores, "boxes": np.full((len(rows), 2, 4), boxes, np.float32)}
+
+    def at(self, spec: ModelSpec, *values: int) -> dict[str, Any]:
+        return self.run(spec, {"pixels": np.array(values, np.uint8)[:, None]})
+
+    def times(self) -> tuple[int, int]:
+        return len(self.asked["quick"]), len(self.asked["full"])
+
+
 def test_pictures_that_may_hold_a_face_are_computed_again_in_full_precision_and_only_those(tiny: ModelRepository) -> None:
-    asked: list[list[int]] = []
+    looks, spec = Looks(), tiny.spec(IMAGE)
 
-    def quick(_spec: ModelSpec, inputs: Any) -> dict[str, Any]:
-        rows = inputs["pixels"][:, 0].astype(np.float32)
-        return {"scores": np.stack([rows / 100, rows / 200], axis=1), "boxes": np.zeros((len(rows), 2, 4), np.float32)}
+    found, nothing = looks.at(spec, 10, 60, 24, 25), looks.at(spec, 3)
 
-    def full(_spec: ModelSpec, inputs: Any) -> dict[str, Any]:
-        asked.append(inputs["pixels"][:, 0].tolist())
-        return {name: value + 1 for name, value in quick(_spec, inputs).items()}
-
-    run = openvino.faces_in_full(quick, full)
-    found = run(tiny.spec(IMAGE), {"pixels": np.array([[10], [60], [24], [25]], np.uint8)})
-    nothing = run(tiny.spec(IMAGE), {"pixels": np.array([[3]], np.uint8)})
-
-    assert asked == [[60, 25]]
-    assert found["scores"][:, 0] == pytest.approx([0.1, 1.6, 0.24, 1.25])
+    assert looks.asked == {"quick": [[10, 60, 24, 25], [3]], "full": [[60, 25]]}
+    assert found["scores"][:, 0] == pytest.approx([0.1, 0.6, 0.24, 0.25])
     assert found["boxes"][:, 0, 0].tolist() == [0, 1, 0, 1]
     assert nothing["scores"].max() == pytest.approx(0.03)
+
+
+def test_the_quick_look_is_left_out_while_nearly_all_pictures_hold_a_face_and_comes_back(tiny: ModelRepository) -> None:
+    looks, spec = Looks(), tiny.spec(IMAGE)
+
+    for _ in range(100):
+        found = looks.at(spec, 90, 90)
+    quick, full = looks.times()
+    for _ in range(100):
+        looks.at(spec, 0)
+    quick_later, full_later = looks.times()
+
+    assert found["boxes"].min() == 1
+    assert full == 100
+    assert 5 < quick < 20  # until that was known
+    assert 3 < full_later - full < 20  # until it was known that faces had become rare
+    assert quick_later - quick == 100 - (full_later - full)
 
 
 def test_every_lane_has_a_stream_of_one_thread_and_none_is_tied_to_a_core() -> None:

@@ -42,3 +42,9 @@ def test_a_part_that_fails_fails_the_whole_and_is_named(run: Callable[..., int],
 def test_with_a_selection_a_part_without_tests_is_no_failure(run: Callable[..., int]) -> None:
     assert run("-k", "good") == 0
     assert run("-k", "neither_of_them") == 0
+
+
+def test_modules_are_compiled_once_whatever_the_shell_says(run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    run("-k", "good")
+    assert list(tmp_path.glob("good/__pycache__/*.pyc"))
