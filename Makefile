@@ -24,7 +24,6 @@ export:  ## fill model_repository/ once: WEIGHTS=dir (default: download)
 	@$(EXPORT) -m export $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 test:  ## the whole suite, fidelity against the original libraries included
-	@$(PYTHON) setup/environments.py run dev export triton
 	@$(PYTHON) setup/suite.py
 
 check:  ## ruff, mypy --strict, import contracts, committed Triton configurations

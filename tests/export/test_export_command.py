@@ -82,7 +82,7 @@ def test_json_is_one_document_with_the_manifests(installed: Path) -> None:
 
 
 def test_without_a_network_it_says_what_is_missing_and_how_to_bring_it(tmp_path: Path) -> None:
-    done = call("--repository", tmp_path / "models", MODEL_CACHE_DIR=str(tmp_path / "cache"))
+    done = call("--models", "clip,yolo", "--repository", tmp_path / "models", MODEL_CACHE_DIR=str(tmp_path / "cache"))
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     clip = next(line for line in lines if "ViT-B-32/openai could not be downloaded" in line)

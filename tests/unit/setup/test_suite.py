@@ -27,7 +27,9 @@ def run(suite: ModuleType, tmp_path: Path) -> Callable[..., int]:
     for name, body in (("good", "assert True"), ("bad", "assert 1 == 2")):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"test_{name}.py").write_text(f"def test_{name}() -> None:\n    {body}\n")
-    parts = [suite.Part(name, sys.prefix, (name,)) for name in ("good", "bad")]
+    parts = [suite.Part(name, sys.prefix, (name,), originals=name == "bad") for name in ("good", "bad")]
+    (tmp_path / "setup").mkdir()
+    (tmp_path / "setup" / "environments.py").touch()
     return lambda *arguments: asyncio.run(suite.run(list(arguments), parts, tmp_path))
 
 
@@ -48,3 +50,21 @@ def test_modules_are_compiled_once_whatever_the_shell_says(run: Callable[..., in
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     run("-k", "good")
     assert list(tmp_path.glob("good/__pycache__/*.pyc"))
+
+
+def test_without_the_original_libraries_their_parts_fail_and_the_others_run(
+    run: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "setup" / "environments.py").write_text("import sys; sys.exit('export' in sys.argv and 'no room for export')")
+    assert run("-k", "good") == 1
+    said = capfd.readouterr()
+    assert said.out.splitlines()[-1] == "== failed: bad"
+    assert "no room for export" in said.err
+    assert "1 passed" in said.out
+    assert "bad       | " not in said.out
+
+
+def test_without_its_own_environments_nothing_runs(run: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "setup" / "environments.py").write_text("import sys; sys.exit('run' in sys.argv)")
+    assert run() == 1
+    assert capfd.readouterr().out.splitlines() == ["== failed: good, bad"]
